@@ -1,0 +1,1 @@
+"""Loops to C text. All C in this project is made in this folder."""

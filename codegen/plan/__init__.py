@@ -1,0 +1,1 @@
+"""Graph to kernels: what is fused, what is stored, in which order, and where."""

@@ -1,0 +1,206 @@
+"""Gradients of a compiled function called under gradient recording.
+
+The forward and its backward are traced together and then split: eqns up to `mark` are the
+forward, those behind it the backward graph, whose inputs are the cotangents and the residuals.
+Eagerly the call is one node; its backward runs the second executable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradc.tracer.context import CONTEXT
+from gradc.tracer.errors import GradientError
+from gradc.tracer.graph.ir import Atom, Eqn, Graph, Literal, Var
+from gradc.tracer.graph.types import TensorType
+from gradc.tracer.record import Node, Saved, edge_of
+from gradc.tracer.storage import Array
+from gradc.tracer.tensor import Tensor, new_tensor
+from gradc.tracer.trace import Trace
+from gradc.tracer.transform.reverse import Walk
+
+if TYPE_CHECKING:
+    from gradc.runtime.specialization import Specialization
+
+
+@dataclass(eq=False, slots=True)
+class GradientPlan:
+    """The backward of one specialization.
+
+    Attributes:
+        roots: the differentiable results, in the trace.
+        targets: what they are differentiated by: a leaf position, or a captured tensor.
+        graph: cotangents, then residuals, to the gradients of `targets`.
+        residuals: forward values the backward reads, as extra outputs of the forward.
+        given: inputs the backward reads as they are: `(leaf position | tensor)`.
+        mark: how many eqns are the forward's.
+    """
+
+    roots: list[Tensor]
+    targets: list[int | Tensor]
+    graph: Graph
+    residuals: list[Tensor]
+    given: list[int | Tensor]
+    mark: int
+    first_residual: int = 0
+
+    def record(
+        self,
+        specialization: Specialization,
+        leaves: Sequence[Any],
+        arrays: Sequence[Array],
+        outputs: Sequence[Array],
+        tensors: Sequence[Any],
+    ) -> None:
+        """Make one node the history of the differentiable results."""
+        if not CONTEXT.grad:
+            return
+        saved: list[Array | Saved] = list(outputs[self.first_residual :][: len(self.residuals)])
+        for source in self.given:
+            value = leaves[source] if isinstance(source, int) else source
+            if isinstance(value, Tensor):
+                saved.append(Saved(value, is_output=False))
+            else:
+                assert isinstance(source, int)
+                saved.append(arrays[specialization.positions.index(source)])
+        targets = [leaves[t] if isinstance(t, int) else t for t in self.targets]
+        node = CompiledNode(
+            specialization, saved, [edge_of(t) for t in targets], [r.type for r in self.roots]
+        )
+        for result, tensor in zip(specialization.staged.results, tensors):
+            if result.grad_index is not None:
+                tensor.set_history(node, result.grad_index)
+
+
+class CompiledNode(Node):
+    """A compiled call: its backward is another executable."""
+
+    __slots__ = ("saved", "specialization")
+
+    def __init__(
+        self,
+        specialization: Specialization,
+        saved: list[Array | Saved],
+        edges: Sequence[Any],
+        types: Sequence[TensorType],
+    ) -> None:
+        super().__init__(edges, types)
+        self.specialization = specialization
+        self.saved: list[Array | Saved] | None = saved
+
+    @property
+    def name(self) -> str:
+        return "CompiledFunctionBackward"
+
+    def release(self) -> None:
+        self.saved, self.freed = None, True
+
+    def backward(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        self.require_saved()
+        assert self.saved is not None and self.specialization.backward is not None
+        if CONTEXT.grad:
+            raise GradientError(
+                "the gradient of a compiled function's result cannot itself be differentiated",
+                loc=self.loc,
+                hint="compute the inner gradient inside the compiled function "
+                "(autograd.grad(..., create_graph=True)), or call the function uncompiled",
+            )
+        arrays = [
+            np.zeros(t.shape, t.dtype.numpy) if g is None else np.ascontiguousarray(g.array())  # type: ignore[arg-type]
+            for g, t in zip(grads, self.output_types)
+        ]
+        for value in self.saved:
+            found = value.unpack(self).array() if isinstance(value, Saved) else value
+            arrays.append(np.ascontiguousarray(found))
+        return [new_tensor(a) for a in self.specialization.backward(arrays)]
+
+
+def plan_gradient(
+    trace: Trace, results: Sequence[Tensor], stand_ins: dict[int, Tensor], name: str
+) -> GradientPlan | None:
+    """Trace the backward of `results` behind the forward; None if nothing is differentiable."""
+    roots = list({id(t): t for t in results if t.requires_grad and not t._chain}.values())
+    roots += [t for t in {id(t): t for t in results if t.requires_grad and t._chain}.values()]
+    if not CONTEXT.grad or not roots:
+        return None
+    types = [r.type for r in roots]
+    mark, before = len(trace.builder.eqns), len(trace.arguments)
+    seeds = [trace.argument(t, f"d_result{i}") for i, t in enumerate(types)]
+    walk = Walk(roots, seeds, True, False)
+    if any(node.freed for node in walk.nodes):
+        # The function ran backward itself; its results are values, as after a training step.
+        del trace.arguments[before:]
+        trace.builder.inputs = [v for v in trace.builder.inputs if v in set(trace.arguments)]
+        return None
+    found = walk.run(None)
+    positions = {id(t): i for i, t in stand_ins.items()}
+    targets: list[int | Tensor] = []
+    outputs: list[Tensor] = []
+    for leaf in walk.leaves():
+        g = found.get((id(leaf), 0))
+        if g is not None:
+            targets.append(positions.get(id(leaf), leaf))
+            outputs.append(g)
+    return _split(trace, roots, targets, outputs, seeds, stand_ins, mark, name)
+
+
+def _split(
+    trace: Trace,
+    roots: list[Tensor],
+    targets: list[int | Tensor],
+    outputs: list[Tensor],
+    seeds: list[Tensor],
+    stand_ins: dict[int, Tensor],
+    mark: int,
+    name: str,
+) -> GradientPlan:
+    grads = [trace.read(t) for t in outputs]
+    tail = trace.builder.eqns[mark:]
+    cotangents = [trace.read(s) for s in seeds]
+    needed = _free_variables(tail, grads, {v for v in cotangents if isinstance(v, Var)})
+    sources = _input_sources(trace, stand_ins)
+    residuals = [v for v in needed if v not in sources]
+    given = [v for v in needed if v in sources]
+    inputs = [v for v in cotangents if isinstance(v, Var)] + residuals + given
+    graph = Graph(
+        f"{name}_backward", tuple(inputs), tuple(tail), tuple(grads), len(inputs)
+    )
+    return GradientPlan(
+        roots,
+        targets,
+        graph,
+        [trace.tensor(v) for v in residuals],
+        [sources[v] for v in given],
+        mark,
+    )
+
+
+def _free_variables(eqns: Sequence[Eqn], outputs: Sequence[Atom], bound: set[Var]) -> list[Var]:
+    known = set(bound)
+    free: dict[Var, None] = {}
+    for eqn in eqns:
+        for atom in eqn.inputs:
+            if not isinstance(atom, Literal) and atom not in known:
+                free[atom] = None
+        known.update(eqn.outputs)
+    for atom in outputs:
+        if not isinstance(atom, Literal) and atom not in known:
+            free[atom] = None
+    return list(free)
+
+
+def _input_sources(trace: Trace, stand_ins: dict[int, Tensor]) -> dict[Var, int | Tensor]:
+    """Inputs that still hold after the run what they held before it."""
+    sources: dict[Var, int | Tensor] = {}
+    for position, tensor in stand_ins.items():
+        value = trace.values[tensor._storage]
+        if isinstance(value, Var) and value in trace.arguments:
+            sources[value] = position
+    for storage, capture in trace.captures.items():
+        if trace.values[storage] is capture.var:
+            sources[capture.var] = capture.tensor
+    return sources

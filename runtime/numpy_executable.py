@@ -1,0 +1,66 @@
+"""The NumPy executable: a graph run eqn by eqn with the rules of `tracer/rules/evaluate.py`.
+
+    bound = NumpyExecutable(graph).bind([w])      w: the storage of graph.inputs[n_args:]
+    (loss,) = bound([x, y])                       w.array now holds the aliased output
+
+Nothing is written before every eqn has run: a call that fails leaves the state as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gradc.tracer.errors import InternalError
+from gradc.tracer.graph.ir import Graph
+from gradc.tracer.rules.interpret import run_graph
+from gradc.tracer.storage import Array, Storage
+
+
+class NumpyExecutable:
+    """Runs `graph` with NumPy; needs no compiler and no other package."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def bind(self, state: Sequence[Storage]) -> NumpyBound:
+        """The executable on this state, one storage per input from `n_args` on.
+
+        Raises:
+            InternalError: the number of storages does not fit the graph.
+        """
+        expected = len(self.graph.inputs) - self.graph.n_args
+        if len(state) != expected:
+            raise InternalError(
+                f"{self.graph.name} has {expected} state inputs and was given {len(state)}"
+            )
+        return NumpyBound(self.graph, tuple(state))
+
+
+class NumpyBound:
+    """A graph with its state: call it with the arguments."""
+
+    def __init__(self, graph: Graph, state: tuple[Storage, ...]) -> None:
+        self.graph = graph
+        self.state = state
+        self._written = dict(graph.aliases)
+
+    def __call__(self, args: Sequence[Array]) -> list[Array]:
+        """The outputs that replace no input, as fresh arrays; the others are written back.
+
+        Raises:
+            IndexOutOfRange, DivisionByZero, AssertionFailed: with the user's line; nothing has
+                been written then.
+        """
+        inputs = [*args, *map(_array, self.state)]
+        outputs = run_graph(self.graph, inputs)
+        for output, target in self._written.items():
+            np.copyto(inputs[target], outputs[output])
+        return [a for i, a in enumerate(outputs) if i not in self._written]
+
+
+def _array(storage: Storage) -> Array:
+    storage.sync()
+    assert storage.array is not None, "state holds data outside a trace"
+    return storage.array

@@ -1,0 +1,166 @@
+"""What a call looks like: which arguments are arrays, run-time numbers, or static values.
+
+    call = read_call((x, 0.1, "mean"), {}, static=frozenset())
+    call.key       hashable: one specialization per key
+    call.leaves    the arguments, flattened; positions of arrays and numbers in call.dynamic
+
+Tensors and NumPy arrays are inputs, ints and floats run-time scalars, everything else static by
+value (by identity where it has no value to compare). A tree is entered only where a container is
+present. Tensors passed twice, or two views of one memory, show in the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import optree
+
+from gradc.tracer.context import CONTEXT
+from gradc.tracer.errors import ArgumentTypeError, TraceError
+from gradc.tracer.graph.types import dtype_of
+from gradc.tracer.promotion import get_default_dtype
+from gradc.tracer.tensor import Tensor
+
+_CONTAINERS = (list, tuple, dict)
+_BY_VALUE = (bool, str, bytes, type(None), Enum, complex)
+
+
+class Call:
+    """One call, read.
+
+    Attributes:
+        leaves: the flattened arguments.
+        tree: how they were nested, None for flat positional arguments.
+        dynamic: the positions in `leaves` that are arrays or run-time numbers.
+        key: the signature.
+    """
+
+    __slots__ = ("dynamic", "key", "leaves", "names", "tree")
+
+    def __init__(self, leaves: Sequence[Any], tree: Any, names: Callable[[], list[str]]) -> None:
+        self.leaves = leaves
+        self.tree = tree
+        self.names = names
+        self.dynamic: list[int] = []
+        self.key: tuple[Any, ...] = ()
+
+    def rebuild(self, leaves: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+        """`(args, kwargs)` with other leaves in the same places."""
+        if self.tree is None:
+            return leaves, {}
+        args, kwargs = optree.tree_unflatten(self.tree, leaves)
+        return args, kwargs
+
+
+def read_call(
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    parameters: Sequence[str],
+    static: frozenset[str],
+    static_positions: frozenset[int] = frozenset(),
+) -> Call:
+    """Flatten and classify the arguments of one call.
+
+    Raises:
+        ArgumentTypeError: an array of a dtype gradc has not.
+        TraceError: a tensor that belongs to a trace that has ended.
+    """
+    if not kwargs and not any(isinstance(a, _CONTAINERS) for a in args):
+        call = Call(args, None, lambda: _positional_names(parameters, len(args)))
+    else:
+        call = _nested_call(args, kwargs, parameters)
+    named = _static_leaves(call, static) if static else frozenset()
+    key: list[Any] = [call.tree, CONTEXT.grad, get_default_dtype()]
+    storages: list[Any] = []
+    for i, leaf in enumerate(call.leaves):
+        if i in static_positions or i in named:
+            key.append(_static_key(leaf))
+        else:
+            _classify(i, leaf, call, key, storages)
+    if len(storages) > 1 and len(set(map(id, storages))) < len(storages):
+        first = {id(s): i for i, s in reversed(list(enumerate(storages)))}
+        key.append(tuple(first[id(s)] for s in storages))
+    call.key = tuple(key)
+    return call
+
+
+def _classify(i: int, leaf: Any, call: Call, key: list[Any], storages: list[Any]) -> None:
+    if isinstance(leaf, Tensor):
+        data = leaf._data
+        if data is None:
+            raise TraceError(
+                "a tensor of a trace that has ended is passed to a compiled function",
+                operands=[str(leaf.type)],
+                hint="return it from the function that made it",
+            )
+        key.append((data.shape, data.dtype, leaf.requires_grad))
+        storages.append(leaf._storage)
+        call.dynamic.append(i)
+    elif isinstance(leaf, (np.ndarray, np.generic)):
+        if dtype_of(leaf.dtype) is None:
+            raise ArgumentTypeError(
+                f"argument `{call.names()[i]}`: gradc has no dtype for NumPy's {leaf.dtype}"
+            )
+        key.append((leaf.shape, leaf.dtype))
+        call.dynamic.append(i)
+    elif type(leaf) is float or type(leaf) is int:
+        key.append(type(leaf))
+        call.dynamic.append(i)
+    else:
+        key.append(_static_key(leaf))
+
+
+def _static_key(leaf: Any) -> Any:
+    if isinstance(leaf, (*_BY_VALUE, int, float)):
+        # repr tells -0.0 from 0.0 and makes NaN equal to itself.
+        return type(leaf), (repr(leaf) if isinstance(leaf, float) else leaf)
+    return _Identity(leaf)
+
+
+class _Identity:
+    """A static argument without a value to compare: itself. Held, so that its id stays taken."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __repr__(self) -> str:
+        return f"<{type(self.value).__name__} object>"
+
+
+def _nested_call(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], parameters: Sequence[str]
+) -> Call:
+    ordered = {name: kwargs[name] for name in sorted(kwargs)}
+    leaves, tree = optree.tree_flatten((args, ordered), none_is_leaf=True)  # type: ignore[arg-type]
+
+    def names() -> list[str]:
+        return [_path_name(path, parameters) for path in optree.tree_paths((args, ordered), none_is_leaf=True)]  # type: ignore[arg-type]  # noqa: E501
+
+    return Call(leaves, tree, names)
+
+
+def _positional_names(parameters: Sequence[str], count: int) -> list[str]:
+    return [parameters[i] if i < len(parameters) else f"arg{i}" for i in range(count)]
+
+
+def _path_name(path: tuple[Any, ...], parameters: Sequence[str]) -> str:
+    where, first, *rest = path
+    head = first if where == 1 else _positional_names(parameters, first + 1)[first]
+    return ".".join([str(head), *map(str, rest)])
+
+
+def _static_leaves(call: Call, static: frozenset[str]) -> frozenset[int]:
+    return frozenset(
+        i for i, name in enumerate(call.names()) if name.split(".", 1)[0] in static
+    )

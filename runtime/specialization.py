@@ -1,0 +1,453 @@
+"""One specialization of a compiled function: traced once, run many times.
+
+    trace_call(fn, call, ...)   -> Staged: the graph, and what to do around a run of it
+    Specialization(staged, executable).run(leaves)
+
+Around a run: arrays of the arguments and numbers are handed over, results are wrapped (a result
+that is an argument is that argument, views of one memory stay views of one memory), arguments
+that were written get their new contents, gradients land in `.grad`, and versions are bumped. All
+of that happens after the executable has returned, so that a failed call changes nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import optree
+
+from gradc.runtime.executable import Bound, Executable
+from gradc.runtime.gradient import GradientPlan, plan_gradient
+from gradc.runtime.guards import Guards, Watch
+from gradc.runtime.signature import Call
+from gradc.tracer.context import CONTEXT
+from gradc.tracer.errors import CaptureError, TraceError
+from gradc.tracer.graph.ir import Graph
+from gradc.tracer.graph.types import TensorType, dtype_of, float64, int64
+from gradc.tracer.layout import Chain
+from gradc.tracer.storage import Array, Epoch, Storage
+from gradc.tracer.structure import STRUCTURE
+from gradc.tracer.tensor import DroppedGrad, Tensor, new_tensor
+from gradc.tracer.trace import Capture, GradSlot, Hyperparameter, Trace, Traced
+
+
+@dataclass(eq=False, slots=True)
+class Result:
+    """How one result is made: a static value, or a tensor reached from somewhere.
+
+    Attributes:
+        source: `"value"`, `"output"` (index), `"argument"` (leaf position), or `"tensor"`.
+        chain: the views that lead from there to the result.
+        grad_index: which of the differentiable results it is, or None.
+    """
+
+    source: str
+    value: Any
+    chain: Chain = ()
+    grad_index: int | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Staged:
+    """A traced call, ready to be compiled.
+
+    Attributes:
+        traced: the graph and its captures.
+        results, result_tree: how to hand back what the function returned.
+        writes: `(leaf position, output index)` of arguments that were written in place.
+        grads: `(slot, output index)`: gradients of captured tensors to store after a run.
+        argument_grads: `(leaf position, output index)`.
+    """
+
+    traced: Traced
+    call: Call
+    results: list[Result]
+    result_tree: Any
+    writes: list[tuple[int, int]]
+    grads: list[tuple[GradSlot, int]]
+    argument_grads: list[tuple[int, int]]
+    guards: Guards
+    gradient: GradientPlan | None
+    function: str
+    keep_grads: bool
+
+    @property
+    def graph(self) -> Graph:
+        return self.traced.graph
+
+
+# -- tracing ------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Arguments:
+    """The stand-ins of a call's arguments inside the trace."""
+
+    leaves: list[Any]
+    owners: dict[Storage, int] = field(default_factory=dict)
+    stand_ins: dict[int, Tensor] = field(default_factory=dict)
+
+
+def trace_call(
+    fn: Callable[..., Any], call: Call, name: str, *, keep_grads: bool, gradient: bool
+) -> Staged:
+    """Run `fn` on stand-ins for the arguments of `call` and collect what it did.
+
+    Raises:
+        TraceError: Python asked for a value, or something that is no tensor was returned where
+            it depends on a traced one.
+        CaptureError: state was used that cannot be followed, or changed behind gradc's back.
+    """
+    static = [v for i, v in enumerate(call.leaves) if i not in set(call.dynamic)]
+    held = [v for v in static if not isinstance(v, (str, bytes, int, float, type(None)))]
+    watch = Watch(functools.partial(fn, *held) if held else fn)
+    trace = Trace(name)
+    trace.on_capture = watch.name_of
+    with trace:
+        arguments = _stand_ins(trace, call)
+        args, kwargs = call.rebuild(arguments.leaves)
+        with watch:
+            found = fn(*args, **kwargs)
+        staged = _stage(trace, arguments, found, call, name, keep_grads, gradient)
+    captured = [c.tensor for c in staged.traced.captures]
+    followed = [t for t in captured if "owner" not in t.__dict__]
+    staged.guards = watch.finish(followed, trace.captured_arrays())
+    return staged
+
+
+def _stand_ins(trace: Trace, call: Call) -> _Arguments:
+    arguments = _Arguments(list(call.leaves))
+    names = call.names()
+    by_storage: dict[int, list[tuple[Tensor, Tensor]]] = {}
+    for i in call.dynamic:
+        leaf = call.leaves[i]
+        known = by_storage.get(id(leaf._storage), []) if isinstance(leaf, Tensor) else []
+        twin = next((s for t, s in known if t is leaf or t._chain == leaf._chain), None)
+        if twin is None:
+            twin = _stand_in(trace, leaf, names[i], i)
+            arguments.owners[twin._storage] = i
+            arguments.stand_ins[i] = twin
+            if isinstance(leaf, Tensor):
+                by_storage.setdefault(id(leaf._storage), []).append((leaf, twin))
+        arguments.leaves[i] = twin
+    return arguments
+
+
+def _stand_in(trace: Trace, leaf: Any, name: str, position: int) -> Tensor:
+    if isinstance(leaf, Tensor):
+        tensor = trace.argument(leaf.type, name)
+        tensor._requires_grad = leaf.requires_grad
+        if leaf.requires_grad and not leaf.is_leaf:
+            tensor.__dict__["outer_history"] = True
+        return tensor
+    if isinstance(leaf, (np.ndarray, np.generic)):
+        dtype = dtype_of(leaf.dtype)
+        assert dtype is not None
+        return trace.argument(TensorType(leaf.shape, dtype), name)
+    dtype = int64 if type(leaf) is int else float64
+    tensor = trace.argument(TensorType((), dtype), name, weak=True)
+    trace.weak_arguments[tensor._storage] = position
+    return tensor
+
+
+def _stage(
+    trace: Trace,
+    arguments: _Arguments,
+    found: Any,
+    call: Call,
+    name: str,
+    keep_grads: bool,
+    gradient: bool,
+) -> Staged:
+    leaves, tree = _flatten_result(found)
+    outputs: list[Tensor] = []
+    results = _describe_results(trace, arguments, leaves, outputs)
+    inputs = {s: trace.builder.inputs[k] for k, s in enumerate(arguments.owners)}
+    writes = []
+    for storage, position in arguments.owners.items():
+        if trace.values[storage] is not inputs[storage]:
+            writes.append((position, len(outputs)))
+            outputs.append(arguments.stand_ins[position])
+    _check_overlap(trace, call, bool(writes))
+    argument_grads = []
+    for position, stand_in in arguments.stand_ins.items():
+        if isinstance(stand_in._grad, Tensor):
+            argument_grads.append((position, len(outputs)))
+            outputs.append(stand_in._grad)
+    grads = _kept_grads(trace, keep_grads, outputs)
+    differentiable = [t for t in leaves if isinstance(t, Tensor) and t._data is None]
+    plan = plan_gradient(trace, differentiable, arguments.stand_ins, name) if gradient else None
+    if plan is not None:
+        _mark_differentiable(leaves, results, plan)
+        plan.first_residual = len(outputs)
+        outputs = [*outputs, *plan.residuals]
+        trace.builder.eqns = trace.builder.eqns[: plan.mark]
+        del trace.arguments[len(arguments.owners) :]
+    traced = trace.finish(outputs)
+    return Staged(
+        traced, call, results, tree, writes, grads, argument_grads, None, plan, name, keep_grads  # type: ignore[arg-type]
+    )
+
+
+def _flatten_result(found: Any) -> tuple[list[Any], Any]:
+    if isinstance(found, Tensor) or found is None:
+        return [found], None
+    leaves, tree = optree.tree_flatten(found, none_is_leaf=True)
+    return leaves, tree
+
+
+def _describe_results(
+    trace: Trace, arguments: _Arguments, leaves: Sequence[Any], outputs: list[Tensor]
+) -> list[Result]:
+    traced = [t for t in leaves if isinstance(t, Tensor) and t._data is None]
+    shared: dict[Storage, set[int]] = {}
+    for t in traced:
+        shared.setdefault(t._storage, set()).add(id(t))
+    made: dict[Storage, int] = {}
+    results = []
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor) or leaf._data is not None:
+            results.append(Result("tensor" if isinstance(leaf, Tensor) else "value", leaf))
+        elif leaf._storage in arguments.owners:
+            results.append(Result("argument", arguments.owners[leaf._storage], leaf._chain))
+        elif leaf._storage in trace.captures:
+            tensor = trace.captures[leaf._storage].tensor
+            results.append(Result("tensor", tensor, leaf._chain))
+        else:
+            results.append(_fresh_result(leaf, shared, made, outputs))
+    return results
+
+
+def _fresh_result(
+    leaf: Tensor,
+    shared: dict[Storage, set[int]],
+    made: dict[Storage, int],
+    outputs: list[Tensor],
+) -> Result:
+    if len(shared[leaf._storage]) == 1 and leaf._chain:
+        outputs.append(leaf)  # nobody can tell that it was a view
+        return Result("output", len(outputs) - 1)
+    index = made.get(leaf._storage)
+    if index is None:
+        index = made[leaf._storage] = len(outputs)
+        root = leaf.alias()
+        root._chain = ()
+        outputs.append(root)
+    return Result("output", index, leaf._chain)
+
+
+def _check_overlap(trace: Trace, call: Call, writes_arguments: bool) -> None:
+    """Two views of one memory are two inputs, which is wrong once one of them is written."""
+    written = writes_arguments or any(
+        trace.values[s] is not c.var for s, c in trace.captures.items()
+    )
+    if not written:
+        return
+    seen: dict[Storage, Chain] = {}
+    for i in call.dynamic:
+        leaf = call.leaves[i]
+        if not isinstance(leaf, Tensor):
+            continue
+        other = seen.setdefault(leaf._storage, leaf._chain)
+        if other != leaf._chain or leaf._storage in trace.captures:
+            raise CaptureError(
+                f"argument `{call.names()[i]}` shares memory with another argument or with state "
+                "the function uses, and the function writes in place",
+                operands=[str(leaf.type)],
+                hint="pass a clone(), or pass the tensor once",
+            )
+
+
+def _kept_grads(
+    trace: Trace, keep: bool, outputs: list[Tensor]
+) -> list[tuple[GradSlot, int]]:
+    kept = []
+    for slot in trace.grad_slots.values():
+        grad = slot.tensor._grad
+        fresh = isinstance(grad, Tensor) and grad._storage not in trace.captures
+        if fresh and (slot.read or keep):
+            kept.append((slot, len(outputs)))
+            outputs.append(grad)
+    return kept
+
+
+def _mark_differentiable(
+    leaves: Sequence[Any], results: Sequence[Result], plan: GradientPlan
+) -> None:
+    positions = {id(t): i for i, t in enumerate(plan.roots)}
+    for leaf, result in zip(leaves, results):
+        result.grad_index = positions.get(id(leaf))
+
+
+# -- running --------------------------------------------------------------------------------------
+
+
+class Specialization:
+    """A compiled function for one signature and one set of guarded values."""
+
+    def __init__(
+        self, staged: Staged, executable: Executable, backward: Executable | None
+    ) -> None:
+        self.staged = staged
+        self.executable = executable
+        captures = staged.traced.captures
+        self.storages = [c.tensor._storage for c in captures]
+        self.bound: Bound = executable.bind(self.storages)
+        self.backward = None if backward is None else backward.bind(())
+        self.hyperparameters = staged.traced.hyperparameters
+        self.positions = _argument_positions(staged.call)
+        self._flags = [(c.tensor, c.tensor._requires_grad) for c in captures]
+        self._structure = STRUCTURE.version
+        self._slots = [(s.tensor, s.initial) for s in staged.traced.grads if s.read]
+        self._finals = _final_grads(staged)
+        self._epoch, self._loose = _adopt([c for c in captures if c.written is not None])
+        only = staged.results[0] if staged.result_tree is None else None
+        plain = only is not None and only.source == "output" and not only.chain
+        self._simple = plain and not (
+            staged.writes or staged.grads or staged.argument_grads or self._finals
+        )
+
+    def holds(self) -> bool:
+        """Whether everything the trace depended on is as it was."""
+        if STRUCTURE.version != self._structure:
+            if any(t._requires_grad is not flag for t, flag in self._flags):
+                return False
+            self._structure = STRUCTURE.version
+        for tensor, initial in self._slots:
+            if tensor._grad is not initial:
+                return False
+        return self.staged.guards.holds()
+
+    def explain(self) -> str:
+        """Why `holds()` is false, in words."""
+        for tensor, flag in self._flags:
+            if tensor._requires_grad is not flag:
+                return f"a captured tensor {tensor.type} has requires_grad={not flag} now"
+        for tensor, initial in self._slots:
+            if tensor._grad is not initial:
+                return f"the .grad of a captured tensor {tensor.type} is another object now"
+        return self.staged.guards.explain()
+
+    def run(self, leaves: Sequence[Any]) -> Any:
+        """One call."""
+        arrays = [_array_of(leaves[i]) for i in self.positions]
+        for h in self.hyperparameters:
+            arrays.append(np.array(h.holder[h.key], h.var.type.dtype.numpy))
+        outputs = self.bound(arrays)
+        if self._epoch is not None:
+            self._epoch.count += 1
+            for storage in self._loose:
+                storage.bump()
+        if self._simple and self.staged.gradient is None:
+            return new_tensor(outputs[self.staged.results[0].value])
+        return self._finish(leaves, arrays, outputs)
+
+    def _finish(
+        self, leaves: Sequence[Any], arrays: list[Array], outputs: list[Array]
+    ) -> Any:
+        staged = self.staged
+        for position, index in staged.writes:
+            target = leaves[position]
+            np.copyto(target.array() if isinstance(target, Tensor) else target, outputs[index])
+            if isinstance(target, Tensor):
+                target._storage.bump()
+        for position, index in staged.argument_grads:
+            _add_grad(leaves[position], new_tensor(outputs[index]))
+        for slot, index in staged.grads:
+            slot.tensor._grad = new_tensor(outputs[index])
+        for tensor, final in self._finals:
+            tensor._grad = final
+        made: dict[int, Tensor] = {}
+        tensors = [self._result(r, leaves, outputs, made) for r in staged.results]
+        if staged.gradient is not None and self.backward is not None:
+            staged.gradient.record(self, leaves, arrays, outputs, tensors)
+        if staged.result_tree is None:
+            return tensors[0]
+        return optree.tree_unflatten(staged.result_tree, tensors)
+
+    def _result(
+        self, r: Result, leaves: Sequence[Any], outputs: list[Array], made: dict[int, Tensor]
+    ) -> Any:
+        if r.source == "value":
+            return r.value
+        if r.source == "output":
+            tensor = made.get(r.value)
+            if tensor is None:
+                tensor = made[r.value] = new_tensor(outputs[r.value])
+        elif r.source == "argument":
+            tensor = leaves[r.value]
+            if not isinstance(tensor, Tensor):
+                tensor = new_tensor(np.array(tensor))
+        else:
+            tensor = r.value
+        for prim, params in r.chain:
+            tensor = prim(tensor, **params)
+        return tensor
+
+
+def _argument_positions(call: Call) -> list[int]:
+    """The leaves that are inputs: each tensor once, as `_stand_ins` made them."""
+    seen: dict[int, list[Any]] = {}
+    positions = []
+    for i in call.dynamic:
+        leaf = call.leaves[i]
+        if isinstance(leaf, Tensor):
+            known = seen.setdefault(id(leaf._storage), [])
+            if any(t is leaf or t._chain == leaf._chain for t in known):
+                continue
+            known.append(leaf)
+        positions.append(i)
+    return positions
+
+
+def _array_of(leaf: Any) -> Array:
+    if isinstance(leaf, Tensor):
+        leaf = leaf.array()
+    elif type(leaf) is float:
+        return np.array(leaf, np.float64)
+    elif type(leaf) is int:
+        return np.array(leaf, np.int64)
+    if type(leaf) is np.ndarray and leaf.flags.c_contiguous:
+        return leaf
+    return np.array(leaf, order="C")
+
+
+def _final_grads(staged: Staged) -> list[tuple[Tensor, Any]]:
+    """What `.grad` is after a run, where no output is stored there: None, or a note of its use."""
+    stored = {id(slot) for slot, _ in staged.grads}
+    finals: list[tuple[Tensor, Any]] = []
+    for slot in staged.traced.grads:
+        if id(slot) in stored or slot.final is slot.initial:
+            continue
+        captured = isinstance(slot.final, Tensor) and slot.final._data is not None
+        if slot.final is None or captured:
+            finals.append((slot.tensor, slot.final))
+        else:
+            finals.append((slot.tensor, DroppedGrad(staged.function)))
+    return finals
+
+
+def _add_grad(leaf: Tensor, grad: Tensor) -> None:
+    if leaf._grad is None:
+        leaf._grad = grad
+    else:
+        state, CONTEXT.grad = CONTEXT.grad, False
+        try:
+            leaf._grad.add_(grad)
+        finally:
+            CONTEXT.grad = state
+
+
+def _adopt(written: Sequence[Capture]) -> tuple[Epoch | None, list[Storage]]:
+    """One epoch for all written storages; those that another executable counts are returned."""
+    if not written:
+        return None, []
+    epoch = Epoch()
+    loose = [c.tensor._storage for c in written if not c.tensor._storage.adopt(epoch)]
+    return epoch, loose
+
+
+__all__ = ["Hyperparameter", "Result", "Specialization", "Staged", "TraceError", "trace_call"]
