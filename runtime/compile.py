@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, overload
 
-from gradc.codegen.pipeline import lower_c
+from gradc.codegen import pipeline
 from gradc.runtime.binding import load_module
 from gradc.runtime.executable import CExecutable, Executable
 from gradc.runtime.jax_executable import JaxExecutable
@@ -67,7 +67,7 @@ def make_executable(graph: Graph, backend: str) -> Executable:
         return NumpyExecutable(graph)
     if backend == "jax":
         return JaxExecutable(graph)
-    module = lower_c(graph)
+    module = pipeline.lower_c(graph)
     return CExecutable(graph, module, load_module(module))
 
 
@@ -257,7 +257,7 @@ class Lowered:
     @functools.cached_property
     def module(self) -> Any:
         """The C module (backend "c")."""
-        return lower_c(self.staged.graph)
+        return pipeline.lower_c(self.staged.graph)
 
     def as_text(self) -> str:
         if self.backend == "c":

@@ -110,12 +110,12 @@ class CompiledNode(Node):
                 "(autograd.grad(..., create_graph=True)), or call the function uncompiled",
             )
         arrays = [
-            np.zeros(t.shape, t.dtype.numpy) if g is None else np.ascontiguousarray(g.array())  # type: ignore[arg-type]
+            np.zeros(t.shape, t.dtype.numpy) if g is None else np.asarray(g.array(), order="C")  # type: ignore[arg-type]
             for g, t in zip(grads, self.output_types)
         ]
         for value in self.saved:
             found = value.unpack(self).array() if isinstance(value, Saved) else value
-            arrays.append(np.ascontiguousarray(found))
+            arrays.append(np.asarray(found, order="C"))
         return [new_tensor(a) for a in self.specialization.backward(arrays)]
 
 

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gradc.codegen.pipeline import PASSES_NUMPY, run_passes
 from gradc.tracer.errors import InternalError
 from gradc.tracer.graph.ir import Graph
-from gradc.tracer.rules.interpret import run_graph
+from gradc.tracer.rules.interpret import NumpyProgram
 from gradc.tracer.storage import Array, Storage
 
 
@@ -23,6 +24,7 @@ class NumpyExecutable:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self._program = NumpyProgram(run_passes(graph, PASSES_NUMPY))
 
     def bind(self, state: Sequence[Storage]) -> NumpyBound:
         """The executable on this state, one storage per input from `n_args` on.
@@ -35,16 +37,16 @@ class NumpyExecutable:
             raise InternalError(
                 f"{self.graph.name} has {expected} state inputs and was given {len(state)}"
             )
-        return NumpyBound(self.graph, tuple(state))
+        return NumpyBound(self._program, tuple(state))
 
 
 class NumpyBound:
-    """A graph with its state: call it with the arguments."""
+    """A program with its state: call it with the arguments."""
 
-    def __init__(self, graph: Graph, state: tuple[Storage, ...]) -> None:
-        self.graph = graph
-        self.state = state
-        self._written = dict(graph.aliases)
+    def __init__(self, program: NumpyProgram, state: tuple[Storage, ...]) -> None:
+        self._program = program
+        self._state = state
+        self._written = dict(program.graph.aliases)
 
     def __call__(self, args: Sequence[Array]) -> list[Array]:
         """The outputs that replace no input, as fresh arrays; the others are written back.
@@ -53,8 +55,8 @@ class NumpyBound:
             IndexOutOfRange, DivisionByZero, AssertionFailed: with the user's line; nothing has
                 been written then.
         """
-        inputs = [*args, *map(_array, self.state)]
-        outputs = run_graph(self.graph, inputs)
+        inputs = [*args, *map(_array, self._state)]
+        outputs = self._program.run(inputs)
         for output, target in self._written.items():
             np.copyto(inputs[target], outputs[output])
         return [a for i, a in enumerate(outputs) if i not in self._written]

@@ -114,6 +114,8 @@ class PrimitiveNode(Node):
     ) -> None:
         if "xs" in needed:
             self.saved = [_save_operand(t) for t in operands]
+        elif "indices" in needed:
+            self.saved = [None if t.dtype.is_float else _save_operand(t) for t in operands]
         elif not needed.isdisjoint(OPERAND_NAMES):
             self.saved = [
                 _save_operand(t) if name in needed else None
@@ -162,6 +164,7 @@ class PrimitiveNode(Node):
         if self.saved is not None:
             operands = [self._unpack(i, s) for i, s in enumerate(self.saved)]
             values["xs"] = operands
+            values["indices"] = [t for t in operands if t is not None and t.dtype.is_integer]
             values.update(zip(OPERAND_NAMES, operands))
         if self.saved_output is not None:
             values["outs"] = [s.unpack(self, i) for i, s in enumerate(self.saved_output)]
@@ -285,7 +288,7 @@ def _owned(result: Any, operands: Sequence[Array]) -> Array:
     array = np.asarray(result)
     if not array.flags.c_contiguous or not array.flags.writeable:
         return np.array(array, order="C")
-    if array.base is not None and any(np.may_share_memory(array, x) for x in operands):
+    if any(array is x or np.may_share_memory(array, x) for x in operands):
         return array.copy()
     return array
 

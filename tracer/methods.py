@@ -35,6 +35,7 @@ from gradc.tracer.interpreter import as_tensor, elementwise, full
 from gradc.tracer.layout import contiguous_strides
 from gradc.tracer.ops.primitive import Primitive
 from gradc.tracer.printing import format_tensor
+from gradc.tracer.random import bernoulli, bernoulli_, normal_, uniform_
 from gradc.tracer.record import Handle, Node, install_derivatives
 from gradc.tracer.rules.vjp import NOT_DIFFERENTIABLE, vjp
 from gradc.tracer.storage import Array
@@ -280,23 +281,14 @@ def is_contiguous(self: Tensor) -> bool:
 
 def contiguous(self: Tensor) -> Tensor:
     """The tensor itself if contiguous, else a copy that is."""
-    return self if is_contiguous(self) else clone(self)
-
-
-def clone(self: Tensor) -> Tensor:
-    """A copy with its own memory; gradients flow through."""
-    return _clone_function(self)
-
-
-def _clone_function(self: Tensor) -> Tensor:
-    return functional.clone(self)  # type: ignore[no-any-return]
+    return self if is_contiguous(self) else functional.clone(self)
 
 
 def to(self: Tensor, target: Any, copy: bool = False) -> Tensor:
     """The tensor as another dtype (a DType, its name, or another tensor's)."""
     dtype = target.dtype if isinstance(target, Tensor) else _dtype(target)
     if dtype is self.dtype:
-        return clone(self) if copy else self
+        return functional.clone(self) if copy else self
     return ops.cast(self, dtype=dtype)  # type: ignore[no-any-return]
 
 
@@ -452,7 +444,7 @@ IN_PLACE = (
 _OWN = (
     backward, requires_grad_, detach, detach_, retain_grad, register_hook,
     register_post_accumulate_grad_hook, item, tolist, numpy, size, numel, stride, is_contiguous,
-    contiguous, to, copy_, fill_, zero_,
+    contiguous, to, copy_, fill_, zero_, bernoulli, bernoulli_, normal_, uniform_,
 )  # fmt: skip
 
 _SPECIAL: dict[str, Any] = {

@@ -21,7 +21,7 @@ from typing import Any
 from gradc.tracer.context import CONTEXT
 from gradc.tracer.errors import TraceError
 from gradc.tracer.graph.builder import GraphBuilder
-from gradc.tracer.graph.ir import Atom, Graph, Literal, Params, Var
+from gradc.tracer.graph.ir import Atom, Graph, Literal, Params, Phase, Var
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import DType, TensorType, float64, int64
 from gradc.tracer.layout import Chain
@@ -301,10 +301,26 @@ class Trace:
         for slot in self.grad_slots.values():
             slot.final = slot.tensor._grad
         self.builder.inputs = [*arguments, *(c.var for c in captures)]
+        self._mark_updates(outputs[: len(results)])
         graph = self.builder.finish(
             outputs, n_args=len(arguments), output_names=names, aliases=aliases
         )
         return Traced(graph, captures, hyper, list(self.grad_slots.values()))
+
+
+    def _mark_updates(self, results: Sequence[Atom]) -> None:
+        """What comes behind backward and no result needs is there for the state: phase update."""
+        eqns = self.builder.eqns
+        backward = [i for i, e in enumerate(eqns) if e.phase is Phase.BACKWARD]
+        if not backward:
+            return
+        needed = {a for a in results if isinstance(a, Var)}
+        for i in range(len(eqns) - 1, backward[-1], -1):
+            eqn = eqns[i]
+            if not needed.isdisjoint(eqn.outputs):
+                needed.update(a for a in eqn.inputs if isinstance(a, Var))
+            elif eqn.phase is Phase.FORWARD:
+                eqns[i] = eqn.replace(phase=Phase.UPDATE)
 
 
 class NeedsStatic(Exception):

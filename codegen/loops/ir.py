@@ -360,9 +360,9 @@ class Place(StrEnum):
     CONSTANT = "constant"  # `data`: a static const array of the file
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Slot:
-    """A whole array of the program.
+    """A whole array of the program. Compared by identity; `offset` is set by memory planning.
 
     Attributes:
         name: the user's name where there is one, for call sites; unique in the module.

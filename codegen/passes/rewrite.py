@@ -85,6 +85,9 @@ class Rewriter:
         self._stands_for: dict[Var, Atom] = {}
         self._producers: dict[Var, Eqn] = {}
         self._checked: set[tuple[Var, Dim, bool]] = set()
+        self._uses = Counter(
+            a for atoms in (*(e.inputs for e in graph.eqns), graph.outputs) for a in atoms
+        )
         self._next_id = next_eqn_id(graph)
         self._origin: Eqn | None = None
         self._depth = 0
@@ -108,11 +111,17 @@ class Rewriter:
     def is_value(self, atom: Atom, value: bool | int | float) -> bool:
         """Whether every element of `atom` is known to be `value`, with the sign of a zero."""
         found = self.literal(atom)
-        return found is not None and found == Literal(value, found.type)
+        if found is None or (value < 0 and found.type.dtype.kind in "bu"):
+            return False
+        return found == Literal(value, found.type)
 
     def is_checked(self, index: Atom, size: Dim, wrap: bool) -> bool:
         """Whether an earlier eqn has checked these indices against an axis of this size."""
         return isinstance(index, Var) and (index, size, wrap) in self._checked
+
+    def uses(self, var: Var) -> int:
+        """How often the graph before this sweep reads `var`; 1 for a variable made since."""
+        return self._uses.get(var, 1)
 
     # -- what rules make --------------------------------------------------------------------
 
@@ -128,8 +137,9 @@ class Rewriter:
         return self._reduce(eqn)
 
     def full(self, value: bool | int | float, type: TensorType) -> Atom:
-        """`value` everywhere."""
-        literal = Literal(value, type.with_shape(()))
+        """`value` everywhere, as a number of the type's kind."""
+        of_kind = bool if type.dtype.is_bool else float if type.dtype.is_float else int
+        literal = Literal(of_kind(value), type.with_shape(()))
         if type.shape == ():
             return literal
         return self.emit(ops.broadcast, literal, shape=type.shape, axes=())

@@ -90,7 +90,7 @@ def div_negated(rw: Rewriter, eqn: Eqn) -> Atom | None:
 
 @rules.on(ops.add)
 def add_neutral(rw: Rewriter, eqn: Eqn) -> Atom | None:
-    """x + -0.0 -> x; x + 0 -> x for integers. Exact: -0.0 + -0.0 is -0.0 (but -0.0 + 0.0 is 0.0)."""
+    """x + -0.0 -> x; x + 0 -> x for integers. Exact: -0.0 + -0.0 is -0.0, but -0.0 + 0.0 is not."""
     zero = 0 if _is_integer(eqn.output) else -0.0
     return next((x for x, y in _either_way(eqn) if rw.is_value(y, zero)), None)
 

@@ -17,14 +17,14 @@ float32 program was within its rounding error of the border.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from gradc.codegen.passes.rewrite import next_eqn_id
 from gradc.tracer import ops
 from gradc.tracer.graph.ir import Atom, Eqn, Graph, Literal, Params, Var
 from gradc.tracer.graph.types import DType, TensorType, float32, float64
 from gradc.tracer.ops.movement import Constant
+from gradc.tracer.ops.primitive import Primitive
 
 
 def _wide(dtype: DType) -> DType:
@@ -54,22 +54,51 @@ class _Widener:
     def __init__(self, graph: Graph) -> None:
         self.values: dict[Var, Var] = {v: Var(_wide_type(v.type), v.name) for v in graph.inputs}
         self.eqns: list[Eqn] = []
-        self.next_id = max((e.id for e in graph.eqns), default=-1) + 1
+        self._next_id = next_eqn_id(graph)
 
     def read(self, atom: Atom) -> Atom:
         return _wide_literal(atom) if isinstance(atom, Literal) else self.values[atom]
 
-    def emit(self, eqn: Eqn) -> None:
-        inputs = [self.read(a) for a in eqn.inputs]
+    def visit(self, eqn: Eqn) -> None:
+        inputs = tuple(map(self.read, eqn.inputs))
         outputs = tuple(Var(_wide_type(v.type), v.name) for v in eqn.outputs)
         self.values.update(zip(eqn.outputs, outputs))
-        if eqn.prim is ops.bitcast and float32 in (eqn.inputs[0].type.dtype, eqn.params.dtype):
-            self._bitcast(eqn, inputs, outputs)
+        if eqn.prim is ops.bitcast:
+            self._bitcast(eqn, inputs[0], outputs)
         else:
-            self._append(eqn, eqn.replace(inputs=tuple(inputs), params=_wide_params(eqn), outputs=outputs))
+            params = _wide_params(eqn)
+            self.eqns.append(eqn.replace(inputs=inputs, params=params, outputs=outputs))
 
-    def _append(self, origin: Eqn, eqn: Eqn) -> None:
-        self.eqns.append(eqn)
+    def _bitcast(self, eqn: Eqn, x: Atom, outputs: tuple[Var, ...]) -> None:
+        narrow, dtype = eqn.inputs[0].type, eqn.params.dtype
+        if narrow.dtype is float32:
+            x = self._extra(eqn, ops.cast, x, narrow)
+        if dtype is not float32:
+            self.eqns.append(eqn.replace(inputs=(x,), outputs=outputs))
+            return
+        bits = self._extra(eqn, ops.bitcast, x, eqn.output.type)
+        widened = eqn.replace(
+            prim=ops.cast, inputs=(bits,), params=Params(dtype=float64), outputs=outputs
+        )
+        self.eqns.append(widened)
 
-    def _bitcast(self, eqn: Eqn, inputs: Sequence[Atom], outputs: tuple[Var, ...]) -> None:
-        raise NotImplementedError
+    def _extra(self, origin: Eqn, prim: Primitive, x: Atom, type: TensorType) -> Var:
+        out = Var(type)
+        params = Params(dtype=type.dtype)
+        self.eqns.append(
+            origin.replace(prim=prim, inputs=(x,), params=params, outputs=(out,), id=self._next_id)
+        )
+        self._next_id += 1
+        return out
+
+
+def widen(graph: Graph) -> Graph:
+    """`graph` with float64 for float32, as the module's docstring says; eqn ids stay."""
+    widener = _Widener(graph)
+    for eqn in graph.eqns:
+        widener.visit(eqn)
+    return graph.replace(
+        inputs=tuple(widener.values[v] for v in graph.inputs),
+        eqns=tuple(widener.eqns),
+        outputs=tuple(map(widener.read, graph.outputs)),
+    )

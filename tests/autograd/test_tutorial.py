@@ -79,7 +79,7 @@ def test_next_functions_lead_to_the_leaves(net):
     (first, _), *_ = loss.grad_fn.next_functions
     assert first == z.grad_fn
     names = [f.name() for f, _ in z.grad_fn.next_functions]
-    assert names[0] in ("MvBackward0", "SqueezeBackward4", "MatmulBackward0", "SqueezeBackward3")
+    assert names[0] == "SqueezeBackward0"  # torch numbers its overloads: SqueezeBackward4
     assert z.grad_fn.next_functions[1][0].variable is b
 
 

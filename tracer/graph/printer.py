@@ -68,7 +68,8 @@ def format_literal(literal: Literal) -> str:
 
 
 def format_atom(atom: Atom, names: dict[Var, str]) -> str:
-    return names.get(atom) or format_literal(atom)  # type: ignore[arg-type]
+    # A variable without a name is one that is not defined: malformed graphs are printed too.
+    return names.get(atom) or repr(atom)  # type: ignore[arg-type]
 
 
 def format_param(value: Any) -> str:
@@ -79,6 +80,8 @@ def format_param(value: Any) -> str:
     if isinstance(value, tuple):
         inner = ",".join(format_param(v) for v in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if isinstance(value, str) and not value.isidentifier():
+        return repr(value)
     return str(value)
 
 

@@ -113,7 +113,7 @@ evaluate[ops.concat] = movement.concat
 evaluate[ops.iota] = movement.iota
 evaluate[ops.constant] = movement.constant
 
-evaluate[ops.reduce_sum] = movement.reduce_by(np.add)
+evaluate[ops.reduce_sum] = movement.reduce_sum
 evaluate[ops.reduce_prod] = movement.reduce_by(np.multiply)
 evaluate[ops.reduce_max] = movement.reduce_by(np.maximum)
 evaluate[ops.reduce_min] = movement.reduce_by(np.minimum)

@@ -83,6 +83,17 @@ def reduce_by(ufunc: np.ufunc) -> Callable[..., Array]:
     return rule
 
 
+_sum = reduce_by(np.add)
+
+
+def reduce_sum(x: Array, *, axes: Axes) -> Array:
+    """The sum from 0 on; of one element it is that element, -0.0 too."""
+    if x.size and all(x.shape[a] == 1 for a in axes):
+        kept = [d for a, d in enumerate(x.shape) if a not in axes]
+        return np.array(x.reshape(kept), order="C")
+    return _sum(x, axes=axes)
+
+
 def argmax(x: Array, *, axis: int) -> Array:
     return np.asarray(np.argmax(x, axis), np.int64)
 

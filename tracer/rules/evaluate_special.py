@@ -143,15 +143,16 @@ def _lgamma_small(x: Array) -> Array:
     product = np.ones_like(x)
     for k in range(1, int(_LARGE)):
         product = np.where(steps >= k, product * (x - k), product)
-    near = s * _polynomial(_LGAMMA_SERIES, s)
-    rest: Array = np.where(steps < 0, -np.log1p(s), np.log(product))
-    return near + rest
+    near: Array = s * _polynomial(_LGAMMA_SERIES, s)
+    near += np.where(steps < 0, -np.log1p(s), np.log(product))
+    return near
 
 
 def _lgamma_large(x: Array) -> Array:
     inverse = 1 / x
     tail = inverse * _polynomial(_STIRLING, inverse * inverse)
-    return (x - 0.5) * (np.log(x) - 1) + (0.5 * math.log(2 * math.pi) - 0.5 + tail)
+    rest: Array = 0.5 * math.log(2 * math.pi) - 0.5 + tail
+    return rest + (x - 0.5) * (np.log(x) - 1)
 
 
 def _lgamma_positive(x: Array) -> Array:

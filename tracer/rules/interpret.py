@@ -1,20 +1,19 @@
 """Running a graph eqn by eqn with the NumPy rules.
 
-    run_graph(graph, [x, w])  ->  one fresh C-contiguous array per output
-
-`run_eqn` is one step of it, for those who walk a graph themselves (folding, comparing).
+    run_graph(graph, [x, w])              one fresh C-contiguous array per output
+    program = NumpyProgram(graph)         the same, prepared once to run often
+    run_eqn(eqn, operands)                one step, for those who walk a graph themselves
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gradc.tracer.errors import GradcError
 from gradc.tracer.graph.ir import Atom, Eqn, Graph, Literal, Var
-from gradc.tracer.graph.types import TensorType
 from gradc.tracer.rules.evaluate import evaluate
 from gradc.tracer.storage import Array
 
@@ -24,9 +23,11 @@ def literal_array(literal: Literal) -> Array:
     return np.array(literal.value, literal.type.dtype.numpy)
 
 
-def read(atom: Atom, values: Mapping[Var, Array]) -> Array:
-    """The value of an operand, given those of the variables."""
-    return literal_array(atom) if isinstance(atom, Literal) else values[atom]
+def _results(found: Any) -> tuple[Array, ...]:
+    """What a rule gave as a tuple of arrays: for 0-d operands ufuncs give NumPy scalars."""
+    if type(found) is np.ndarray:
+        return (found,)
+    return tuple(map(np.asarray, found if isinstance(found, tuple) else (found,)))
 
 
 def run_eqn(eqn: Eqn, operands: Sequence[Array]) -> tuple[Array, ...]:
@@ -37,25 +38,82 @@ def run_eqn(eqn: Eqn, operands: Sequence[Array]) -> tuple[Array, ...]:
     """
     try:
         with np.errstate(all="ignore"):
-            found = evaluate[eqn.prim](*operands, **eqn.params)
+            return _results(evaluate[eqn.prim](*operands, **eqn.params))
     except GradcError as error:
         raise error.at(eqn.loc) from None
-    results = found if isinstance(found, tuple) else (found,)
-    return tuple(map(np.asarray, results))
 
 
-def last_uses(graph: Graph) -> list[list[Var]]:
-    """For each eqn, the variables nobody reads after it (its own unread outputs included)."""
-    kept = {a for a in graph.outputs if isinstance(a, Var)}
-    dying: list[list[Var]] = []
-    for eqn in reversed(graph.eqns):
-        dead = []
-        for atom in (*eqn.inputs, *eqn.outputs):
-            if isinstance(atom, Var) and atom not in kept:
-                kept.add(atom)
-                dead.append(atom)
-        dying.append(dead)
-    return dying[::-1]
+class _Step(NamedTuple):
+    """One eqn over numbered places: which it reads, which it fills, which nobody reads after."""
+
+    rule: Callable[..., Any]
+    params: dict[str, Any]
+    operands: tuple[int, ...]
+    outputs: tuple[int, ...]
+    dying: tuple[int, ...]
+    eqn: Eqn
+
+
+class NumpyProgram:
+    """A graph made ready for many runs. Runs share nothing: threads may run it at one time."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._places: dict[Atom, int] = {}
+        self._initial: list[Array | None] = []
+        for var in graph.inputs:
+            self._place(var)
+        steps = [self._step(eqn) for eqn in graph.eqns]
+        self._outputs = [self._place(a) for a in graph.outputs]
+        self._dtypes = [a.type.dtype.numpy for a in graph.outputs]
+        literals = {i for a, i in self._places.items() if isinstance(a, Literal)}
+        self._steps = _with_deaths(steps, literals.union(self._outputs))
+
+    def _place(self, atom: Atom) -> int:
+        place = self._places.get(atom)
+        if place is None:
+            place = self._places[atom] = len(self._initial)
+            self._initial.append(literal_array(atom) if isinstance(atom, Literal) else None)
+        return place
+
+    def _step(self, eqn: Eqn) -> _Step:
+        operands = tuple(map(self._place, eqn.inputs))
+        outputs = tuple(map(self._place, eqn.outputs))
+        return _Step(evaluate[eqn.prim], dict(eqn.params), operands, outputs, (), eqn)
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """The outputs for these inputs, which are not written; every output is a fresh array.
+
+        Raises:
+            IndexOutOfRange, DivisionByZero, AssertionFailed: an eqn failed; with its line.
+        """
+        values: list[Any] = self._initial.copy()
+        values[: len(inputs)] = inputs
+        with np.errstate(all="ignore"):
+            for step in self._steps:
+                try:
+                    found = step.rule(*[values[i] for i in step.operands], **step.params)
+                except GradcError as error:
+                    raise error.at(step.eqn.loc) from None
+                for place, array in zip(step.outputs, _results(found)):
+                    values[place] = array
+                for place in step.dying:
+                    values[place] = None
+        return [
+            np.array(values[place], dtype, order="C")
+            for place, dtype in zip(self._outputs, self._dtypes)
+        ]
+
+
+def _with_deaths(steps: Iterable[_Step], kept: set[int]) -> list[_Step]:
+    """The steps with what each reads or makes for the last time; `kept` never dies."""
+    seen = set(kept)
+    result: list[_Step] = []
+    for step in reversed(list(steps)):
+        dying = {i for i in (*step.operands, *step.outputs) if i not in seen}
+        seen |= dying
+        result.append(step._replace(dying=tuple(sorted(dying))))
+    return result[::-1]
 
 
 def run_graph(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
@@ -64,24 +122,9 @@ def run_graph(graph: Graph, inputs: Sequence[Array]) -> list[Array]:
     Raises:
         IndexOutOfRange, DivisionByZero, AssertionFailed: an eqn failed; the error has its line.
     """
-    values = dict(zip(graph.inputs, inputs))
-    for eqn, dying in zip(graph.eqns, last_uses(graph)):
-        results = run_eqn(eqn, [read(a, values) for a in eqn.inputs])
-        values.update(zip(eqn.outputs, results))
-        for var in dying:
-            del values[var]
-    return [fresh(read(a, values), a.type) for a in graph.outputs]
+    return NumpyProgram(graph).run(inputs)
 
 
-def fresh(array: Array, type: TensorType) -> Array:
-    """A C-contiguous copy nobody else holds."""
-    return np.array(array, type.dtype.numpy, order="C")
-
-
-def fits(array: Any, type: TensorType) -> bool:
-    """Whether `array` is a NumPy array of exactly this type."""
-    return (
-        isinstance(array, np.ndarray)
-        and array.dtype == type.dtype.numpy
-        and array.shape == type.shape
-    )
+def read(atom: Atom, values: dict[Var, Array]) -> Array:
+    """The value of an operand, given those of the variables."""
+    return literal_array(atom) if isinstance(atom, Literal) else values[atom]

@@ -4,12 +4,38 @@
    those they call, in this order. Functions are total, branch-free and without memory, so that the
    compiler can vectorise loops over them. They call no library. */
 
+#pragma once
 #include <stdint.h>
 
 #if defined(__GNUC__)
 #define GRADC_INLINE static inline __attribute__((always_inline))
 #else
 #define GRADC_INLINE static inline
+#endif
+
+/* kernels stay functions of their own: inlined into their only caller they would compile as one */
+#if defined(__GNUC__)
+#define GRADC_KERNEL static __attribute__((noinline))
+#define GRADC_ALIGNED __attribute__((aligned(64)))
+#else
+#define GRADC_KERNEL static
+#define GRADC_ALIGNED
+#endif
+
+/* the iterations of the next loop are independent; -DGRADC_OPENMP_SIMD goes with -fopenmp-simd */
+#if defined(_OPENMP) || defined(GRADC_OPENMP_SIMD)
+#define GRADC_SIMD _Pragma("omp simd")
+#elif defined(__GNUC__) && !defined(__clang__)
+#define GRADC_SIMD _Pragma("GCC ivdep")
+#else
+#define GRADC_SIMD
+#endif
+
+/* the next loop is short: unroll it wholly */
+#if defined(__GNUC__) && !defined(__clang__)
+#define GRADC_UNROLL _Pragma("GCC unroll 64")
+#else
+#define GRADC_UNROLL
 #endif
 
 /* infinities and NaN without math.h */
@@ -204,7 +230,7 @@ GRADC_INLINE double gradc_sqrt_f64(double x)
     return __builtin_sqrt(x);
 }
 
-/* 1 / sqrt(x) in two roundings: 1 ulp */
+/* 1 / sqrt(x) in two roundings: at most 1.5 ulp */
 GRADC_INLINE float gradc_rsqrt_f32(float x)
 {
     return 1.0f / gradc_sqrt_f32(x);
@@ -213,6 +239,26 @@ GRADC_INLINE float gradc_rsqrt_f32(float x)
 GRADC_INLINE double gradc_rsqrt_f64(double x)
 {
     return 1.0 / gradc_sqrt_f64(x);
+}
+
+GRADC_INLINE int gradc_isnan_f32(float x)
+{
+    return (gradc_bits_f32(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
+GRADC_INLINE int gradc_isnan_f64(double x)
+{
+    return (gradc_bits_f64(x) & 0x7fffffffffffffffu) > 0x7ff0000000000000u;
+}
+
+GRADC_INLINE int gradc_isinf_f32(float x)
+{
+    return (gradc_bits_f32(x) & 0x7fffffffu) == 0x7f800000u;
+}
+
+GRADC_INLINE int gradc_isinf_f64(double x)
+{
+    return (gradc_bits_f64(x) & 0x7fffffffffffffffu) == 0x7ff0000000000000u;
 }
 
 /* 1, -1, or 0 for zeros and NaN, as torch has it */

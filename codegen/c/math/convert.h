@@ -2,6 +2,7 @@
    truncated, saturated, and 0 for NaN. The bounds are powers of two, exact in either float type;
    what is out of bounds is replaced before it is converted, so nothing is undefined. */
 
+#pragma once
 #include <stdint.h>
 
 #include "base.h"

@@ -1,5 +1,6 @@
 /* erf and its inverse. */
 
+#pragma once
 #include "base.h"
 #include "exp.h"
 #include "log.h"
@@ -25,7 +26,7 @@ GRADC_INLINE float gradc_erf_f32(float x)
     return a < 1.0f ? gradc_mad_f32(x, e, x) : gradc_copysign_f32(far, x);
 }
 
-/* x + x E(x^2) below 1; beyond, 1 - e^(-x^2) K(t) with t = (x - 5/2) / (x + 5/2); at most 1 ulp */
+/* x + x E(x^2) below 1; beyond, 1 - e^(-x^2) K(t) with t = (x - 5/2) / (x + 5/2); at most 1.5 ulp */
 GRADC_INLINE double gradc_erf_f64(double x)
 {
     const double a = gradc_abs_f64(x), z = x * x;

@@ -4,6 +4,7 @@
    from the low mantissa bits after adding 1.5 * 2^23 (2^52), and 2^n is applied as two factors, so
    that results which overflow or are denormal come out right. */
 
+#pragma once
 #include "base.h"
 
 /* 2^shift e^x for shift in {-1, 0}; at most 1 ulp */
@@ -62,7 +63,7 @@ GRADC_INLINE double gradc_exp_f64(double x)
     return gradc_exp_scaled_f64(x, 0);
 }
 
-/* e^x - 1 = 2 (2^(n-1) q + (2^(n-1) - 1/2)) with q = e^r - 1; at most 1.5 ulp */
+/* e^x - 1 = 2 (2^(n-1) q + (2^(n-1) - 1/2)) with q = e^r - 1; at most 1.5 ulp, double 2 */
 GRADC_INLINE float gradc_expm1_f32(float x)
 {
     float c = x < -30.0f ? -30.0f : x;
@@ -81,7 +82,6 @@ GRADC_INLINE float gradc_expm1_f32(float x)
     return gradc_abs_f32(x) < 5e-8f ? x : y; /* keeps -0 and denormals */
 }
 
-/* e^x - 1; at most 1.5 ulp */
 GRADC_INLINE double gradc_expm1_f64(double x)
 {
     double c = x < -50.0 ? -50.0 : x;

@@ -4,6 +4,7 @@
    up and [3, 8) down by the recurrence, and Stirling's series from 8 on. digamma: the recurrence
    up to 8, then its asymptotic series. For float both are worked out in double. */
 
+#pragma once
 #include "base.h"
 #include "log.h"
 

@@ -1,6 +1,7 @@
 /* sinh, cosh, tanh and their inverses, over exp and the logarithms. Of the inverses, float is
    worked out in double, where the plain formulas lose nothing that matters. */
 
+#pragma once
 #include "base.h"
 #include "exp.h"
 #include "log.h"
@@ -13,7 +14,7 @@ GRADC_INLINE float gradc_sinh_f32(float x)
     float h = gradc_mad_f32(z, 2.7839264e-06f, 1.9842635e-04f);
     h = gradc_mad_f32(z, h, 8.333311e-03f);
     h = gradc_mad_f32(z, h, 1.6666667e-01f);
-    return a < 1.0f ? gradc_mad_f32(x * z, h, x) : gradc_copysign_f32(e - 0.25f / e, x);
+    return gradc_copysign_f32(a < 1.0f ? gradc_mad_f32(a * z, h, a) : e - 0.25f / e, x);
 }
 
 GRADC_INLINE double gradc_sinh_f64(double x)
@@ -27,7 +28,7 @@ GRADC_INLINE double gradc_sinh_f64(double x)
     h = gradc_mad_f64(z, h, 0.00019841269841066502);
     h = gradc_mad_f64(z, h, 0.00833333333333357);
     h = gradc_mad_f64(z, h, 0.16666666666666666);
-    return a < 1.0 ? gradc_mad_f64(x * z, h, x) : gradc_copysign_f64(e - 0.25 / e, x);
+    return gradc_copysign_f64(a < 1.0 ? gradc_mad_f64(a * z, h, a) : e - 0.25 / e, x);
 }
 
 /* at most 2 ulp */
@@ -52,7 +53,7 @@ GRADC_INLINE float gradc_tanh_f32(float x)
     t = gradc_mad_f32(z, t, 1.3331479e-01f);
     t = gradc_mad_f32(z, t, -3.3333284e-01f);
     const float far = 1.0f - 2.0f / (gradc_exp_f32(2.0f * a) + 1.0f);
-    return a < 0.625f ? gradc_mad_f32(x * z, t, x) : gradc_copysign_f32(far, x);
+    return gradc_copysign_f32(a < 0.625f ? gradc_mad_f32(a * z, t, a) : far, x);
 }
 
 GRADC_INLINE double gradc_tanh_f64(double x)
@@ -71,7 +72,7 @@ GRADC_INLINE double gradc_tanh_f64(double x)
     t = gradc_mad_f64(z, t, 0.13333333333332992);
     t = gradc_mad_f64(z, t, -0.3333333333333333);
     const double far = 1.0 - 2.0 / (gradc_exp_f64(2.0 * a) + 1.0);
-    return a < 0.625 ? gradc_mad_f64(x * z, t, x) : gradc_copysign_f64(far, x);
+    return gradc_copysign_f64(a < 0.625 ? gradc_mad_f64(a * z, t, a) : far, x);
 }
 
 /* at most 0.6 ulp */

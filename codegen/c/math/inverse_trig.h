@@ -4,6 +4,7 @@
    the digits it lost. atan: tan(pi/8) < t <= tan(3 pi/8) goes to (t - 1)/(t + 1), greater t to
    -1/t; then x + x^3 B(x^2). */
 
+#pragma once
 #include "base.h"
 
 /* asin x for |x| <= 1/2, z = x^2, less its leading term x */
@@ -39,7 +40,8 @@ GRADC_INLINE float gradc_asin_f32(float x)
     const int big = a > 0.5f;
     const float z = big ? 0.5f * (1.0f - a) : a * a;
     const float s = big ? gradc_sqrt_f32(z) : a;
-    const float lost = gradc_mad_f32(-s, s, z) / (2.0f * s); /* sqrt z - s */
+    /* lost = sqrt z - s */
+    const float lost = gradc_mad_f32(-s, s, z) / (s > 0.0f ? 2.0f * s : 1.0f);
     const float y = gradc_asin_tail_f32(s, z);
     const float far = 1.5707964f - (2.0f * s - (-4.371139e-08f - 2.0f * (lost + y)));
     return gradc_copysign_f32(big ? far : s + y, x);
@@ -51,7 +53,7 @@ GRADC_INLINE double gradc_asin_f64(double x)
     const int big = a > 0.5;
     const double z = big ? 0.5 * (1.0 - a) : a * a;
     const double s = big ? gradc_sqrt_f64(z) : a;
-    const double lost = gradc_mad_f64(-s, s, z) / (2.0 * s);
+    const double lost = gradc_mad_f64(-s, s, z) / (s > 0.0 ? 2.0 * s : 1.0);
     const double y = gradc_asin_tail_f64(s, z);
     const double far = 1.5707963267948966 - (2.0 * s - (6.123233995736766e-17 - 2.0 * (lost + y)));
     return gradc_copysign_f64(big ? far : s + y, x);
@@ -93,9 +95,10 @@ GRADC_INLINE float gradc_atan_ratio_f32(float y, float x)
     const float top = steep ? -x : (middle ? y - x : y);
     const float bottom = steep ? y : (middle ? y + x : x);
     const float t = top / bottom, z = t * t;
-    float b = gradc_mad_f32(z, 8.0556534e-02f, -1.3878539e-01f);
-    b = gradc_mad_f32(z, b, 1.9977818e-01f);
-    b = gradc_mad_f32(z, b, -3.3332953e-01f);
+    float b = gradc_mad_f32(z, -6.0899686e-02f, 1.05992585e-01f);
+    b = gradc_mad_f32(z, b, -1.4244416e-01f);
+    b = gradc_mad_f32(z, b, 1.999853e-01f);
+    b = gradc_mad_f32(z, b, -3.3333316e-01f);
     const float base = steep ? 1.5707964f : (middle ? 7.853982e-01f : 0.0f);
     const float low = steep ? -4.371139e-08f : (middle ? -2.1855694e-08f : 0.0f);
     return base + (gradc_mad_f32(t * z, b, low) + t);
@@ -122,7 +125,7 @@ GRADC_INLINE double gradc_atan_ratio_f64(double y, double x)
     return base + (gradc_mad_f64(t * z, b, low) + t);
 }
 
-/* at most 1.5 ulp */
+/* at most 2 ulp */
 GRADC_INLINE float gradc_atan_f32(float x)
 {
     return gradc_copysign_f32(gradc_atan_ratio_f32(gradc_abs_f32(x), 1.0f), x);

@@ -4,6 +4,7 @@
    float: log1p(f) = f - f^2/2 + f^3 P(f). double: with s = f / (2 + f),
    log1p(f) = f - s (f - s^2 L(s^2)). */
 
+#pragma once
 #include "base.h"
 
 /* log1p(f) + k ln 2 */

@@ -1,5 +1,6 @@
 /* pow, by e^(y log |x|) with the logarithm to more digits than the result has. */
 
+#pragma once
 #include "base.h"
 #include "exp.h"
 #include "log.h"
@@ -73,7 +74,7 @@ GRADC_INLINE gradc_pair gradc_log_pair(double x)
     return y;
 }
 
-/* at most 1 ulp */
+/* at most 1.5 ulp */
 GRADC_INLINE double gradc_pow_f64(double x, double y)
 {
     const gradc_pair l = gradc_log_pair(gradc_abs_f64(x));
@@ -81,6 +82,7 @@ GRADC_INLINE double gradc_pow_f64(double x, double y)
     const gradc_pair t = gradc_two_product(l.hi, bounded);
     const double low = t.lo + l.lo * bounded;
     const double e = gradc_exp_f64(t.hi);
-    const double p = gradc_mad_f64(e, (e < 1e308) & (gradc_abs_f64(low) < 1.0) ? low : 0.0, e);
+    const int usable = (e < GRADC_INF_F64) & (gradc_abs_f64(low) < 1.0);
+    const double p = usable ? gradc_mad_f64(e, low, e) : e;
     return gradc_pow_cases_f64(x, y, p);
 }

@@ -1,5 +1,6 @@
 /* Threefry-2x32, 20 rounds: a block function from a key and a counter to two random words. */
 
+#pragma once
 #include <stdint.h>
 
 #include "base.h"

@@ -2,6 +2,7 @@
    the mantissas are divided piece by piece in a loop (one round where the quotient is below 2^40,
    or 2^11 for double); these are not vectorised. */
 
+#pragma once
 #include "base.h"
 
 /* x - trunc(x / y) y, with the sign of x; NaN where y is 0 or x infinite */

@@ -1,6 +1,7 @@
 /* Arithmetic on signed integers, written for int32_t and instantiated for the other widths. It
    wraps, as two's complement does, by going through the unsigned type; nothing traps. */
 
+#pragma once
 #include <stdint.h>
 
 #include "base.h"

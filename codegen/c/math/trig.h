@@ -6,6 +6,7 @@
    is first taken out of x and the turns of 2^(32 j) stand in a table of four doubles each. Then
    quarter turns q are dropped too and polynomials on [-pi/4, pi/4] do the rest. */
 
+#pragma once
 #include "base.h"
 
 /* x / 2 pi without its whole turns, in [-1/2, 1/2] */
@@ -42,7 +43,7 @@ GRADC_INLINE float gradc_sin_turns_f32(double t, double quarter)
     return (n & 2) ? -y : y;
 }
 
-/* at most 1 ulp */
+/* at most 2 ulp */
 GRADC_INLINE float gradc_sin_f32(float x)
 {
     const double t = gradc_turns_f32(x);
@@ -51,7 +52,7 @@ GRADC_INLINE float gradc_sin_f32(float x)
     return x == 0.0f ? x : r;
 }
 
-/* at most 1 ulp */
+/* at most 2 ulp */
 GRADC_INLINE float gradc_cos_f32(float x)
 {
     const double t = gradc_turns_f32(x);
@@ -59,7 +60,7 @@ GRADC_INLINE float gradc_cos_f32(float x)
     return t == t ? y : GRADC_NAN_F32;
 }
 
-/* in double throughout; at most 0.6 ulp */
+/* in double throughout; at most 1.5 ulp */
 GRADC_INLINE float gradc_tan_f32(float x)
 {
     const double t = gradc_turns_f32(x);
@@ -80,69 +81,69 @@ GRADC_INLINE float gradc_tan_f32(float x)
 }
 
 /* the turns of 2^(32 j), whole ones dropped, as sums of four doubles */
-static const double gradc_turns_table[31][4] = {
-    {0x1.45f306dc9c883p-3, -0x1.6b01ec5417056p-57,
-     -0x1.6447e493ad4cep-111, 0x1.e21c820ff28b2p-165},
-    {0x1.27220a94fe13bp-1, -0x1.05c1596447e49p-55,
-     -0x1.d6a66c3bc6fbep-110, -0x1.ae9c5421443aap-170},
-    {0x1.fc2757d1f534ep-2, -0x1.1f924eb53361ep-57,
-     0x1.c820ff28b1d5fp-113, -0x1.443a9e48db91cp-170},
-    {0x1.f534ddc0db629p-2, 0x1.664f10e4107f9p-56,
-     0x1.163abdebbc562p-110, -0x1.236e4716f6c8bp-164},
-    {0x1.b6c52b3278872p-3, 0x1.07f9458eaf7afp-60,
-     -0x1.d4f246dc8e2dfp-117, 0x1.374b801924bbbp-172},
-    {0x1.3c439041fe516p-2, 0x1.d5ef5de2b0db9p-57,
-     0x1.1b8e909374b80p-112, 0x1.924bba8274648p-168},
-    {0x1.fe5163abdebbcp-2, 0x1.586dc91b8e909p-56,
-     0x1.ba5c00c925dd4p-111, 0x1.3a32439fc3bd6p-167},
-    {0x1.ef5de2b0db923p-1, 0x1.c74849ba5c00dp-55,
-     -0x1.b688afb1736f2p-109, 0x1.fc3bd63962535p-163},
-    {0x1.b7246e3a424ddp-2, 0x1.700324977504fp-57,
-     -0x1.cdbc603c429c7p-111, 0x1.894d39f74411bp-165},
-    {0x1.2126e97003249p-1, 0x1.dd413a32439fcp-55,
-     0x1.deb1cb129a73fp-110, -0x1.77dca0ad144bbp-166},
-    {0x1.924bba8274648p-8, 0x1.cfe1deb1cb12ap-62,
-     -0x1.63045df7282b4p-116, -0x1.44bb7b16638fep-170},
-    {0x1.04e8c90e7f0efp-1, 0x1.63962534e7dd1p-55,
-     0x1.1afa975da2427p-113, 0x1.338e04d68befdp-167},
-    {0x1.fc3bd63962535p-3, -0x1.822efb9415a29p-59,
-     0x1.a24274ce38136p-113, -0x1.741037d8cdc54p-167},
-    {0x1.62534e7dd1047p-3, -0x1.0568a25dbd8b3p-57,
-     -0x1.c7eca5d040df6p-113, -0x1.9b8a719f2b318p-168},
-    {0x1.74411afa975dap-1, 0x1.213a671c09ad1p-56,
-     0x1.f7e413991d63ap-110, -0x1.f2b3182d8dee8p-164},
-    {0x1.2ebb4484e99c7p-2, 0x1.35a2fbf209cc9p-61,
-     -0x1.4e33e566305b2p-117, 0x1.08bf177bf2507p-171},
-    {0x1.d338e04d68bf0p-3, -0x1.bec66e29c67cbp-58,
-     0x1.9cfa4e422fc5ep-113, -0x1.036be27003b40p-169},
-    {0x1.5a2fbf209cc8fp-1, -0x1.38cf9598c16c7p-55,
-     0x1.17e2ef7e4a0ecp-112, 0x1.ff897ffde0598p-166},
-    {0x1.3991d63983534p-2, -0x1.82d8dee81d108p-56,
-     -0x1.b5f13801da001p-112, 0x1.e05980fef2f12p-166},
-    {0x1.835339f49c846p-2, -0x1.d1081b5f13802p-60,
-     0x1.2fffbc0b301fep-115, -0x1.a1dce94beb25cp-171},
-    {0x1.3908bf177bf25p-3, 0x1.d8ffc4bffef03p-61,
-     -0x1.9fc04343b9d29p-116, -0x1.f592e092c9813p-170},
-    {0x1.defc941d8ffc5p-1, -0x1.00043f4cfe022p-55,
-     0x1.788c5ad053690p-109, -0x1.25930261b069fp-163},
-    {0x1.8ffc4bffef02dp-1, -0x1.fc04343b9d298p-56,
-     0x1.4da3eda6cfd9ep-111, 0x1.3e584dba7a320p-165},
-    {0x1.ef02cc07f7979p-1, -0x1.ce94beb25c126p-55,
-     0x1.b3f6793e584dcp-109, -0x1.61738132c3403p-163},
-    {0x1.f79788c5ad053p-1, 0x1.a3eda6cfd9e50p-55,
-     -0x1.a7b24585ce04dp-109, 0x1.3cbfd45aea4f7p-163},
-    {0x1.ad05368fb69b4p-1, -0x1.30d834f648b0cp-58,
-     0x1.8fd9a797fa8b6p-112, -0x1.5b08a7028341dp-167},
-    {0x1.b69b3f6793e58p-1, 0x1.36e9e8c7ecd3dp-55,
-     -0x1.00ae9456c229cp-109, -0x1.41a0e84c2f8c6p-166},
-    {0x1.93e584dba7a32p-1, -0x1.32c3402ba515bp-59,
-     -0x1.14e050683a131p-116, 0x1.0739f78a5292fp-170},
-    {0x1.a7a31fb34f2ffp-1, 0x1.45aea4f758fd8p-55,
-     -0x1.a0e84c2f8c608p-110, -0x1.d6b5b45650128p-164},
-    {0x1.4f2ff516ba93ep-1, -0x1.4e050683a130cp-56,
-     0x1.ce7de294a4baap-112, -0x1.404a04ee072a3p-166},
-    {0x1.7527bac7ebe5fp-2, 0x1.7b3d0739f78a5p-58,
-     0x1.497535fdafd89p-113, -0x1.ca8bdea7f33eep-172},
+static const double gradc_turns_table[31 * 4] = {
+    0x1.45f306dc9c883p-3, -0x1.6b01ec5417056p-57,
+    -0x1.6447e493ad4cep-111, 0x1.e21c820ff28b2p-165,
+    0x1.27220a94fe13bp-1, -0x1.05c1596447e49p-55,
+    -0x1.d6a66c3bc6fbep-110, -0x1.ae9c5421443aap-170,
+    0x1.fc2757d1f534ep-2, -0x1.1f924eb53361ep-57,
+    0x1.c820ff28b1d5fp-113, -0x1.443a9e48db91cp-170,
+    0x1.f534ddc0db629p-2, 0x1.664f10e4107f9p-56,
+    0x1.163abdebbc562p-110, -0x1.236e4716f6c8bp-164,
+    0x1.b6c52b3278872p-3, 0x1.07f9458eaf7afp-60,
+    -0x1.d4f246dc8e2dfp-117, 0x1.374b801924bbbp-172,
+    0x1.3c439041fe516p-2, 0x1.d5ef5de2b0db9p-57,
+    0x1.1b8e909374b80p-112, 0x1.924bba8274648p-168,
+    0x1.fe5163abdebbcp-2, 0x1.586dc91b8e909p-56,
+    0x1.ba5c00c925dd4p-111, 0x1.3a32439fc3bd6p-167,
+    0x1.ef5de2b0db923p-1, 0x1.c74849ba5c00dp-55,
+    -0x1.b688afb1736f2p-109, 0x1.fc3bd63962535p-163,
+    0x1.b7246e3a424ddp-2, 0x1.700324977504fp-57,
+    -0x1.cdbc603c429c7p-111, 0x1.894d39f74411bp-165,
+    0x1.2126e97003249p-1, 0x1.dd413a32439fcp-55,
+    0x1.deb1cb129a73fp-110, -0x1.77dca0ad144bbp-166,
+    0x1.924bba8274648p-8, 0x1.cfe1deb1cb12ap-62,
+    -0x1.63045df7282b4p-116, -0x1.44bb7b16638fep-170,
+    0x1.04e8c90e7f0efp-1, 0x1.63962534e7dd1p-55,
+    0x1.1afa975da2427p-113, 0x1.338e04d68befdp-167,
+    0x1.fc3bd63962535p-3, -0x1.822efb9415a29p-59,
+    0x1.a24274ce38136p-113, -0x1.741037d8cdc54p-167,
+    0x1.62534e7dd1047p-3, -0x1.0568a25dbd8b3p-57,
+    -0x1.c7eca5d040df6p-113, -0x1.9b8a719f2b318p-168,
+    0x1.74411afa975dap-1, 0x1.213a671c09ad1p-56,
+    0x1.f7e413991d63ap-110, -0x1.f2b3182d8dee8p-164,
+    0x1.2ebb4484e99c7p-2, 0x1.35a2fbf209cc9p-61,
+    -0x1.4e33e566305b2p-117, 0x1.08bf177bf2507p-171,
+    0x1.d338e04d68bf0p-3, -0x1.bec66e29c67cbp-58,
+    0x1.9cfa4e422fc5ep-113, -0x1.036be27003b40p-169,
+    0x1.5a2fbf209cc8fp-1, -0x1.38cf9598c16c7p-55,
+    0x1.17e2ef7e4a0ecp-112, 0x1.ff897ffde0598p-166,
+    0x1.3991d63983534p-2, -0x1.82d8dee81d108p-56,
+    -0x1.b5f13801da001p-112, 0x1.e05980fef2f12p-166,
+    0x1.835339f49c846p-2, -0x1.d1081b5f13802p-60,
+    0x1.2fffbc0b301fep-115, -0x1.a1dce94beb25cp-171,
+    0x1.3908bf177bf25p-3, 0x1.d8ffc4bffef03p-61,
+    -0x1.9fc04343b9d29p-116, -0x1.f592e092c9813p-170,
+    0x1.defc941d8ffc5p-1, -0x1.00043f4cfe022p-55,
+    0x1.788c5ad053690p-109, -0x1.25930261b069fp-163,
+    0x1.8ffc4bffef02dp-1, -0x1.fc04343b9d298p-56,
+    0x1.4da3eda6cfd9ep-111, 0x1.3e584dba7a320p-165,
+    0x1.ef02cc07f7979p-1, -0x1.ce94beb25c126p-55,
+    0x1.b3f6793e584dcp-109, -0x1.61738132c3403p-163,
+    0x1.f79788c5ad053p-1, 0x1.a3eda6cfd9e50p-55,
+    -0x1.a7b24585ce04dp-109, 0x1.3cbfd45aea4f7p-163,
+    0x1.ad05368fb69b4p-1, -0x1.30d834f648b0cp-58,
+    0x1.8fd9a797fa8b6p-112, -0x1.5b08a7028341dp-167,
+    0x1.b69b3f6793e58p-1, 0x1.36e9e8c7ecd3dp-55,
+    -0x1.00ae9456c229cp-109, -0x1.41a0e84c2f8c6p-166,
+    0x1.93e584dba7a32p-1, -0x1.32c3402ba515bp-59,
+    -0x1.14e050683a131p-116, 0x1.0739f78a5292fp-170,
+    0x1.a7a31fb34f2ffp-1, 0x1.45aea4f758fd8p-55,
+    -0x1.a0e84c2f8c608p-110, -0x1.d6b5b45650128p-164,
+    0x1.4f2ff516ba93ep-1, -0x1.4e050683a130cp-56,
+    0x1.ce7de294a4baap-112, -0x1.404a04ee072a3p-166,
+    0x1.7527bac7ebe5fp-2, 0x1.7b3d0739f78a5p-58,
+    0x1.497535fdafd89p-113, -0x1.ca8bdea7f33eep-172,
 };
 
 /* x / 2 pi without whole turns and quarter turns, in double-double and then in radians; the
@@ -150,12 +151,13 @@ static const double gradc_turns_table[31][4] = {
 GRADC_INLINE gradc_pair gradc_reduce_f64(double x, double *q)
 {
     const int64_t above = (int64_t)((gradc_bits_f64(x) >> 52) & 0x7ffu) - (1023 + 52);
-    const int64_t j = above > 0 ? above >> 5 : 0;
-    const double *const t = gradc_turns_table[j < 30 ? j : 30];
+    const int64_t j = (above & ~(above >> 63)) >> 5, row = 4 * j; /* j = max(above, 0) / 32 */
+    const double t0 = gradc_turns_table[row], t1 = gradc_turns_table[row + 1];
+    const double t2 = gradc_turns_table[row + 2], t3 = gradc_turns_table[row + 3];
     const double v = x * gradc_from_bits_f64((uint64_t)(1023 - 32 * j) << 52);
-    const gradc_pair p0 = gradc_two_product(v, t[0]);
-    const gradc_pair p1 = gradc_two_product(v, t[1]);
-    const gradc_pair p2 = gradc_two_product(v, t[2]);
+    const gradc_pair p0 = gradc_two_product(v, t0);
+    const gradc_pair p1 = gradc_two_product(v, t1);
+    const gradc_pair p2 = gradc_two_product(v, t2);
     const gradc_pair a = gradc_two_sum(p0.hi - gradc_round_f64(p0.hi),
                                        p0.lo - gradc_round_f64(p0.lo));
     const gradc_pair b = gradc_two_sum(a.hi, p1.hi - gradc_round_f64(p1.hi));
@@ -163,7 +165,7 @@ GRADC_INLINE gradc_pair gradc_reduce_f64(double x, double *q)
     *q = gradc_round_f64(4.0 * whole);
     const gradc_pair c = gradc_two_sum(whole - 0.25 * *q, p1.lo);
     const gradc_pair d = gradc_two_sum(c.hi, p2.hi);
-    const double rest = (a.lo + b.lo) + (c.lo + d.lo) + gradc_mad_f64(v, t[3], p2.lo);
+    const double rest = (a.lo + b.lo) + (c.lo + d.lo) + gradc_mad_f64(v, t3, p2.lo);
     const gradc_pair u = gradc_two_sum(d.hi, rest);
     gradc_pair r = gradc_two_product(u.hi, 6.283185307179586);
     r.lo += u.lo * 6.283185307179586 + u.hi * 2.4492935982947064e-16;
@@ -210,7 +212,7 @@ GRADC_INLINE double gradc_cos_f64(double x)
     return gradc_abs_f64(x) < 1e-8 ? 1.0 : y;
 }
 
-/* at most 2 ulp */
+/* at most 2.2 ulp */
 GRADC_INLINE double gradc_tan_f64(double x)
 {
     double q;

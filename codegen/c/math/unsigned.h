@@ -1,6 +1,7 @@
 /* Arithmetic on unsigned integers, written for uint32_t and instantiated for the other widths. It
    wraps; nothing traps. */
 
+#pragma once
 #include <stdint.h>
 
 #include "base.h"

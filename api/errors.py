@@ -1,0 +1,25 @@
+"""`gradc.errors`: one class per kind of mistake; see each class for causes and ways out."""
+
+from gradc.tracer.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    AssertionFailed,
+    CaptureError,
+    CompileError,
+    CompilerNotFound,
+    DivisionByZero,
+    DTypeError,
+    ExecutionError,
+    GradcError,
+    GradientError,
+    IndexOutOfRange,
+    InternalError,
+    ShapeError,
+    TraceError,
+)
+
+__all__ = [
+    "ArgumentError", "ArgumentTypeError", "AssertionFailed", "CaptureError", "CompileError",
+    "CompilerNotFound", "DTypeError", "DivisionByZero", "ExecutionError", "GradcError",
+    "GradientError", "IndexOutOfRange", "InternalError", "ShapeError", "TraceError",
+]  # fmt: skip

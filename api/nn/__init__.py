@@ -1,0 +1,2 @@
+"""`gradc.nn`."""
+from gradc.nn import functional

@@ -1,0 +1,423 @@
+"""`gradc.nn.functional`: layers and losses as functions, with torch's signatures and defaults.
+
+    import gradc.nn.functional as F
+    loss = F.cross_entropy(logits, target)
+"""
+
+from __future__ import annotations
+
+import math as _math
+from collections.abc import Sequence
+from typing import Any
+
+import gradc.tracer.methods  # noqa: F401  (wires the tensors below)
+from gradc.tracer import functional as f
+from gradc.tracer import ops
+from gradc.tracer.context import composite
+from gradc.tracer.errors import ArgumentError, DTypeError, ShapeError
+from gradc.tracer.functional import (
+    elu,
+    gelu,
+    leaky_relu,
+    linear,
+    logsigmoid,
+    one_hot,
+    pad,
+    relu,
+    sigmoid,
+    silu,
+    softplus,
+    tanh,
+)
+from gradc.tracer.functional.dimensions import read_shape
+from gradc.tracer.graph import dims
+from gradc.tracer.graph.source import user_location
+from gradc.tracer.graph.types import float32
+from gradc.tracer.interpreter import as_tensor, full
+from gradc.tracer.random import Generator, default_generator, unit
+from gradc.tracer.tensor import Tensor
+
+log_sigmoid = logsigmoid
+
+
+def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """exp(x) / sum(exp(x)) along `dim`, which must be given.
+
+    Raises:
+        ArgumentError: no `dim`.
+    """
+    return f.softmax(input, _required(dim, "softmax"), dtype)
+
+
+def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """log(softmax(x)) along `dim`, which must be given.
+
+    Raises:
+        ArgumentError: no `dim`.
+    """
+    return f.log_softmax(input, _required(dim, "log_softmax"), dtype)
+
+
+def _required(dim: int | None, name: str) -> int:
+    if dim is None:
+        raise ArgumentError(f"{name}: dim must be given", loc=user_location(3))
+    return dim
+
+
+# -- losses -------------------------------------------------------------------------------------------
+
+
+def _reduced(loss: Tensor, reduction: str) -> Tensor:
+    if reduction == "mean":
+        return f.mean(loss)
+    if reduction == "sum":
+        return f.sum(loss)
+    if reduction == "none":
+        return loss
+    raise ArgumentError(
+        f"{reduction} is not a valid value for reduction", loc=user_location(4)
+    )
+
+
+def _same_shape(name: str, input: Tensor, target: Tensor) -> None:
+    if input.shape != target.shape:
+        raise ShapeError(
+            f"{name}: target size {list(target.shape)} must be the same as input size "
+            f"{list(input.shape)}",
+            loc=user_location(4),
+            operands=[f"input  {input.type}", f"target  {target.type}"],
+        )
+
+
+@composite("mse_loss")
+def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
+    """(input - target)**2, averaged by default."""
+    distance = f.sub(input, target)
+    return _reduced(f.mul(distance, distance), reduction)
+
+
+@composite("l1_loss")
+def l1_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
+    """|input - target|, averaged by default."""
+    return _reduced(f.abs(f.sub(input, target)), reduction)
+
+
+@composite("huber_loss")
+def huber_loss(input: Tensor, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """Half the square within `delta`, linear beyond it."""
+    size = f.abs(f.sub(input, target))
+    inside = f.mul(f.mul(size, size), 0.5)
+    outside = f.mul(f.sub(size, 0.5 * delta), delta)
+    return _reduced(f.where(f.le(size, delta), inside, outside), reduction)
+
+
+@composite("smooth_l1_loss")
+def smooth_l1_loss(
+    input: Tensor, target: Any, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
+    """`huber_loss` divided by its width."""
+    if beta == 0:
+        return l1_loss(input, target, reduction)
+    return f.div(huber_loss(input, target, reduction, beta), beta)
+
+
+@composite("binary_cross_entropy")
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Any = None, reduction: str = "mean"
+) -> Tensor:
+    """-(y log p + (1 - y) log(1 - p)), each logarithm cut at -100.
+
+    Raises:
+        ShapeError: target and input differ in shape.
+    """
+    target = as_tensor(target)
+    _same_shape("binary_cross_entropy", input, target)
+    yes = f.mul(target, f.clamp(f.log(input), -100.0))
+    no = f.mul(f.sub(1.0, target), f.clamp(f.log(f.sub(1.0, input)), -100.0))
+    loss = f.neg(f.add(yes, no))
+    return _reduced(loss if weight is None else f.mul(loss, weight), reduction)
+
+
+@composite("binary_cross_entropy_with_logits")
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Tensor:
+    """Binary cross-entropy of sigmoid(input), without overflow.
+
+    Raises:
+        ShapeError: target and input differ in shape.
+    """
+    target = as_tensor(target)
+    _same_shape("binary_cross_entropy_with_logits", input, target)
+    # log(1 + exp(-|x|)) + max(-x, 0) is softplus(-x).
+    tail = f.log1p(f.exp(f.neg(f.abs(input))))
+    cost = f.add(tail, f.relu(f.neg(input)))
+    if pos_weight is None:
+        loss = f.add(f.mul(f.sub(1.0, target), input), cost)
+    else:
+        scale = f.add(f.mul(f.sub(pos_weight, 1.0), target), 1.0)
+        loss = f.add(f.mul(f.sub(1.0, target), input), f.mul(scale, cost))
+    return _reduced(loss if weight is None else f.mul(loss, weight), reduction)
+
+
+@composite("nll_loss")
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """-input[target], with log-probabilities [N, C, ...] (or [C]) and classes [N, ...].
+
+    Raises:
+        ShapeError: the shapes do not fit.  DTypeError: the target is not of integers.
+        IndexOutOfRange: a class outside [0, C) that is not `ignore_index` (when run).
+    """
+    return _nll(input, as_tensor(target), weight, ignore_index, reduction, 0.0)
+
+
+@composite("cross_entropy")
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """The cross-entropy of softmax(input): logits [N, C, ...] (or [C]), and classes [N, ...] or
+    probabilities of the logits' shape.
+
+    Raises: as `nll_loss`.
+    """
+    target = as_tensor(target)
+    axis = 0 if input.ndim == 1 else 1
+    logp = f.log_softmax(input, axis)
+    if target.dtype.is_float:
+        return _soft_target(logp, target, weight, reduction, label_smoothing, axis)
+    return _nll(logp, target, weight, ignore_index, reduction, label_smoothing)
+
+
+def _class_weight(weight: Tensor, ndim: int, axis: int) -> Tensor:
+    shape = tuple(weight.shape[0] if i == axis else 1 for i in range(ndim))
+    return ops.reshape(weight, shape=shape)  # type: ignore[no-any-return]
+
+
+def _soft_target(
+    logp: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    reduction: str,
+    smoothing: float,
+    axis: int,
+) -> Tensor:
+    _same_shape("cross_entropy", logp, target)
+    if smoothing:
+        classes = dims.known(logp.shape[axis])
+        target = f.add(f.mul(target, 1.0 - smoothing), smoothing / classes)
+    if weight is not None:
+        logp = f.mul(logp, _class_weight(weight, logp.ndim, axis))
+    loss = f.neg(f.sum(f.mul(logp, target), axis))
+    if reduction == "mean":
+        count = dims.known(loss.type.size)
+        return f.div(f.sum(loss), float(count))
+    return _reduced(loss, reduction)
+
+
+def _check_classes(logp: Tensor, target: Tensor) -> None:
+    if not target.dtype.is_integer:
+        raise DTypeError(
+            "expected scalar type Long for the target",
+            loc=user_location(5),
+            operands=[f"target  {target.type}"],
+            hint="classes are integers; probabilities must have the shape of the input",
+        )
+    expected = () if logp.ndim == 1 else (logp.shape[0], *logp.shape[2:])
+    if logp.ndim == 0 or target.shape != expected:
+        raise ShapeError(
+            f"cross_entropy: the target must have shape {list(expected)}",
+            loc=user_location(5),
+            operands=[f"input  {logp.type}", f"target  {target.type}"],
+        )
+
+
+def _nll(
+    logp: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    smoothing: float,
+) -> Tensor:
+    _check_classes(logp, target)
+    axis = 0 if logp.ndim == 1 else 1
+    target = target.long()
+    ignored = f.eq(target, ignore_index)
+    classes = f.where(ignored, 0, target)
+    loss = f.neg(_pick(logp, classes, axis))
+    if smoothing:
+        loss = _smoothed(logp, loss, weight, classes, axis, smoothing)
+    elif weight is not None:
+        loss = f.mul(loss, _rows(weight, classes))
+    loss = f.where(ignored, 0.0, loss)
+    if reduction != "mean":
+        return _reduced(loss, reduction)
+    if weight is None:
+        counted = f.where(ignored, 0.0, 1.0)
+    else:
+        counted = f.where(ignored, 0.0, _rows(weight, classes))
+    return f.div(f.sum(loss), f.sum(counted.to(loss.dtype)))
+
+
+def _pick(logp: Tensor, classes: Tensor, axis: int) -> Tensor:
+    """logp at each place's class."""
+    if logp.ndim == 1:
+        return ops.gather(logp, classes, axes=(0,), batch=0, wrap=False)  # type: ignore[no-any-return]
+    moved = f.movedim(logp, 1, -1)
+    batch = classes.ndim
+    return ops.gather(moved, classes, axes=(batch,), batch=batch, wrap=False)  # type: ignore[no-any-return]
+
+
+def _rows(weight: Tensor, classes: Tensor) -> Tensor:
+    return ops.gather(weight, classes, axes=(0,), batch=0, wrap=False)  # type: ignore[no-any-return]
+
+
+def _smoothed(
+    logp: Tensor,
+    loss: Tensor,
+    weight: Tensor | None,
+    classes: Tensor,
+    axis: int,
+    smoothing: float,
+) -> Tensor:
+    count = dims.known(logp.shape[axis])
+    spread = logp
+    if weight is not None:
+        loss = f.mul(loss, _rows(weight, classes))
+        spread = f.mul(logp, _class_weight(weight, logp.ndim, axis))
+    uniform = f.neg(f.sum(spread, axis))
+    return f.add(f.mul(loss, 1.0 - smoothing), f.mul(uniform, smoothing / count))
+
+
+# -- layers -------------------------------------------------------------------------------------------
+
+
+@composite("native_layer_norm")
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) over the last axes, which must have `normalized_shape`.
+
+    Raises:
+        ShapeError: they have not.
+    """
+    shape = read_shape((tuple(normalized_shape),))
+    if input.shape[max(input.ndim - len(shape), 0) :] != shape:
+        raise ShapeError(
+            f"Given normalized_shape={list(shape)}, expected input with shape "
+            f"[*, {', '.join(map(str, shape))}], but got input of size {list(input.shape)}",
+            loc=user_location(3),
+        )
+    axes = tuple(range(input.ndim - len(shape), input.ndim))
+    centred = f.sub(input, f.mean(input, axes, True))
+    variance = f.mean(f.mul(centred, centred), axes, True)
+    normal = f.mul(centred, f.rsqrt(f.add(variance, eps)))
+    if weight is not None:
+        normal = f.mul(normal, weight)
+    return normal if bias is None else f.add(normal, bias)
+
+
+@composite("dropout")
+def dropout(
+    input: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None
+) -> Tensor:
+    """Zeros with probability p, the rest scaled by 1 / (1 - p); nothing outside training.
+
+    Raises:
+        ArgumentError: p outside [0, 1].
+    """
+    if not 0.0 <= p <= 1.0:
+        raise ArgumentError(
+            f"dropout probability has to be between 0 and 1, but got {p}", loc=user_location(3)
+        )
+    if not training or p == 0.0:
+        return input
+    if p == 1.0:
+        return f.mul(input, 0.0)
+    key = (generator or default_generator).next_key()
+    kept = f.ge(unit(key, dims.known_shape(input.shape), float32), p)
+    return f.where(kept, f.mul(input, 1.0 / (1.0 - p)), full((), 0, input.dtype))
+
+
+@composite("embedding")
+def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
+    """Rows of `weight` [N, D] at integer `input` [...]: [..., D].
+
+    Args:
+        padding_idx: this row gets no gradient.
+    """
+    found = f.embedding(weight, input)
+    if padding_idx is None:
+        return found
+    row = padding_idx % dims.known(weight.shape[0])
+    padding = f.unsqueeze(f.eq(input, row), -1)
+    return f.where(padding, found.detach(), found)
+
+
+@composite("normalize")
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """x / max(norm(x, p, dim), eps)."""
+    size = f.norm(input, p, dim, True)
+    return f.div(input, f.clamp(size, eps))
+
+
+@composite("scaled_dot_product_attention")
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+) -> Tensor:
+    """softmax(q k^T * scale + mask) v, with q [..., L, E], k [..., S, E], v [..., S, Ev].
+
+    Args:
+        attn_mask: bool (True takes part) or added to the scores; broadcasts to [..., L, S].
+        is_causal: position i sees positions up to i.
+        scale: 1 / sqrt(E) by default.
+    """
+    factor = 1.0 / _math.sqrt(dims.known(query.shape[-1])) if scale is None else scale
+    scores = f.mul(f.matmul(query, f.transpose(key, -2, -1)), factor)
+    if is_causal:
+        shape = scores.shape[-2:]
+        seen = f.tril(full(shape, 1, float32))
+        scores = f.where(f.gt(seen, 0), scores, float("-inf"))
+    if attn_mask is not None:
+        if attn_mask.dtype.is_bool:
+            scores = f.where(attn_mask, scores, float("-inf"))
+        else:
+            scores = f.add(scores, attn_mask)
+    weights = f.softmax(scores, -1)
+    if dropout_p > 0.0:
+        weights = dropout(weights, dropout_p)
+    return f.matmul(weights, value)
+
+
+__all__ = [
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu",
+    "embedding", "gelu", "huber_loss", "l1_loss", "layer_norm", "leaky_relu", "linear",
+    "log_sigmoid", "log_softmax", "logsigmoid", "mse_loss", "nll_loss", "normalize", "one_hot",
+    "pad", "relu", "scaled_dot_product_attention", "sigmoid", "silu", "smooth_l1_loss", "softmax",
+    "softplus", "tanh",
+]  # fmt: skip

@@ -1,0 +1,478 @@
+"""Kernels of maps and reductions as loops: rows outside, stages inside, then the tail.
+
+    softmax over [64,10]      for i < 64:
+                                  stage 0: lanes of maximum      -> max
+                                  stage 1: exp, lanes of add     -> sum
+                                  stage 2: store
+
+A reduction along the innermost axis runs on a fixed number of lanes (16 for float32, 8 for
+float64), combined as a tree, on every target; so its bits depend on the shape alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from gradc.codegen.loops import index as ix
+from gradc.codegen.loops.context import Context
+from gradc.codegen.loops.emit import Region
+from gradc.codegen.loops.index import Index
+from gradc.codegen.loops.ir import (
+    Accumulate,
+    Alloc,
+    Buffer,
+    Check,
+    Const,
+    Expr,
+    Func,
+    Let,
+    Load,
+    Mode,
+    Read,
+    Slot,
+    Stmt,
+    Store,
+    call,
+)
+from gradc.codegen.loops.movement import MultiIndex
+from gradc.codegen.loops.nest import collapse, refine
+from gradc.codegen.loops.scalar import COMBINERS, cast_to, identity
+from gradc.codegen.loops.structured import check_statements
+from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind, Stage
+from gradc.codegen.plan.roots import starts
+from gradc.tracer import ops
+from gradc.tracer.graph.ir import Var
+
+LANE_BYTES = 64
+_SHORT = {"add": "sum", "mul": "product", "maximum": "greatest", "minimum": "least",
+          "bitwise_or": "any", "bitwise_and": "all"}  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Axis:
+    """One loop to come: its base name and size."""
+
+    base: str
+    size: int
+
+
+@dataclass(slots=True)
+class _Lanes:
+    """A reduction under way: its array of lanes, and the loop depth at which it is complete."""
+
+    root: Root
+    buffer: Buffer
+    op: str
+    depth: int
+    out: Index
+
+
+@dataclass(slots=True)
+class _Nest:
+    """The loops of one stage as they are opened."""
+
+    stage: Stage
+    axes: list[_Axis]
+    row: Index
+    row_axes: list[int]
+    lanes: list[_Lanes] = field(default_factory=list)
+    variables: list[Index] = field(default_factory=list)
+
+
+def build_rows(kernel: Kernel, plan: Plan, number: int) -> tuple[Func, tuple[Slot, ...]]:
+    """The function of a kernel of maps and reductions."""
+    return _RowsBuilder(Context(kernel, plan, number)).build()
+
+
+class _RowsBuilder:
+    def __init__(self, ctx: Context) -> None:
+        self.ctx = ctx
+        self.emitter = ctx.emitter
+        self.kernel = ctx.kernel
+        self.rows = 1 if self.kernel.rows is None else self.kernel.rows
+        self.stage: Stage | None = None
+        self.results: dict[Root, Expr] = {}  # reductions that are complete
+        self.scratch: dict[Root, Buffer] = {}
+        self.totals: dict[Root, Buffer] = {}  # lanes of exits, over rows
+        ctx.own_leaf = self.leaf
+
+    def build(self) -> tuple[Func, tuple[Slot, ...]]:
+        body = [r for r in self.kernel.roots if not r.tail]
+        for root in body:
+            for slot in root.slots:
+                self.ctx.buffer(slot)
+            if root.exit:
+                self.start_exit(root)
+        self.run_rows(body)
+        for root in body:
+            if root in self.totals:
+                self.finish_exit(root)
+        self.run_tail()
+        return self.ctx.finish(any(r.kind is RootKind.CHECK for r in self.kernel.roots))
+
+    # ---- reading the kernel's own values --------------------------------------------------------
+
+    def leaf(self, root: Root, var: Var, index: MultiIndex) -> Expr | None:
+        if root in self.results:
+            return self.results[root]
+        if root.kind is RootKind.REDUCE:
+            slot = self.ctx.plan.places[var]
+            return Load(self.ctx.buffer(slot), ix.ravel(index, root.out_shape))
+        if self.stage is not None and root in self.stage.roots:
+            return None
+        if root in self.scratch:
+            offset = ix.ravel(index, root.shape)
+            return Load(self.scratch[root], offset % (root.size // self.rows))
+        if root.slots and not (root.tail and self.stage is None):
+            return Load(self.ctx.buffer(root.slots[0]), ix.ravel(index, root.shape))
+        return None
+
+    # ---- rows -----------------------------------------------------------------------------------
+
+    def run_rows(self, body: list[Root]) -> None:
+        if not self.rows or not body:
+            return
+        axes = self.row_axes(body)
+        region, variables = self.ctx.top, list[Index]()
+        opened: list[tuple[Region, str, int]] = []
+        for n in axes:
+            region, v, name = self.emitter.loop(region, "i", 0, n)
+            variables.append(v)
+            opened.append((region, name, n))
+        row = ix.ravel(variables, axes)
+        self.alloc_scratch(body, self.ctx.top)
+        for stage in self.kernel.stages:
+            self.run_stage(region, stage, row, axes)
+        for body_region, name, n in reversed(opened):
+            self.emitter.close(body_region, name, 0, n)
+
+    def row_axes(self, body: list[Root]) -> list[int]:
+        """The loops over rows: refined for the shapes passed, merged where all offsets allow."""
+        if self.kernel.rows is None or self.rows == 1:
+            return []
+        shapes = [_prefix(s, self.rows) for s in _shapes(body)]
+        fine = refine((s for s in shapes if s is not None), self.rows)
+        variables = [ix.var(f"r{a}", n) for a, n in enumerate(fine)]
+        row = ix.ravel(variables, fine)
+        offsets: list[Index] = []
+        for root in body:
+            inner = root.size // self.rows
+            flat = row * inner + (ix.var("e", inner) if inner > 1 else 0)
+            offsets += self.offsets(root, ix.unravel(flat, root.shape))
+        return collapse(variables, fine, offsets)
+
+    def offsets(self, root: Root, index: MultiIndex) -> list[Index]:
+        """Every offset and number an element of the root depends on."""
+        found = self.ctx.walker.reads(starts(root, index, self.ctx.plan.values))
+        offsets = [r.offset for r in found.found] + list(found.numbers)
+        if root.kind is RootKind.REDUCE:
+            offsets.append(_out_offset(root, index))
+        return offsets
+
+    def alloc_scratch(self, body: list[Root], region: Region) -> None:
+        for root in body:
+            if root.scratch and isinstance(root.value, Var):
+                shape = (root.size // self.rows,)
+                self.scratch[root] = self.ctx.local_array("kept", root.value.type.dtype, shape)
+                region.stmts.append(Alloc(self.scratch[root]))
+
+    # ---- one stage ------------------------------------------------------------------------------
+
+    def run_stage(self, region: Region, stage: Stage, row: Index, row_axes: list[int]) -> None:
+        self.stage = stage
+        self.ctx.expressions.forget()
+        if stage.inner:
+            axes = self.stage_axes(stage, row, row_axes)
+            nest = _Nest(stage, [_Axis("jklm"[min(a, 3)], n) for a, n in enumerate(axes)], row, row_axes)
+            self.open(region, nest, 0)
+        else:
+            self.empty_reductions(region, stage, row)
+        self.stage = None
+
+    def stage_axes(self, stage: Stage, row: Index, row_axes: list[int]) -> list[int]:
+        if stage.inner == 1:
+            return []
+        shapes = [_suffix(s, self.rows, stage.inner) for s in _shapes(stage.roots)]
+        fine = refine((s for s in shapes if s is not None), stage.inner)
+        variables = [ix.var(f"e{a}", n) for a, n in enumerate(fine)]
+        flat = row * stage.inner + ix.ravel(variables, fine)
+        offsets: list[Index] = []
+        for root in stage.roots:
+            offsets += self.offsets(root, ix.unravel(flat, root.shape))
+        return collapse(variables, fine, offsets)
+
+    def open(self, region: Region, nest: _Nest, depth: int) -> None:
+        """The loops from `depth` inwards; reductions complete at this depth are combined after."""
+        starting = self.start_lanes(region, nest, depth)
+        if depth == len(nest.axes):
+            self.body(region, nest, nest.variables, None)
+        elif depth == len(nest.axes) - 1:
+            self.innermost(region, nest)
+        else:
+            axis = nest.axes[depth]
+            body, v, name = self.emitter.loop(region, axis.base, 0, axis.size)
+            nest.variables.append(v)
+            self.open(body, nest, depth + 1)
+            nest.variables.pop()
+            self.emitter.close(body, name, 0, axis.size)
+        for lanes in starting:
+            self.combine(region, lanes, nest)
+
+    def start_lanes(self, region: Region, nest: _Nest, depth: int) -> list[_Lanes]:
+        """Open the reductions whose remaining loops, from `depth` on, are all summed over."""
+        started: list[_Lanes] = []
+        for root in nest.stage.roots:
+            if root.kind is not RootKind.REDUCE or any(x.root is root for x in nest.lanes):
+                continue
+            if depth == len(nest.axes) and nest.axes:
+                continue
+            probe = [
+                *nest.variables, *(ix.var(f"e{a}", x.size) for a, x in enumerate(nest.axes[depth:]))
+            ]  # fmt: skip
+            out = _out_offset(root, self.index(root, nest, probe))
+            later = {v.terms[0][0] for v in probe[depth:] if v.terms}
+            if any(a in later for a in ix.atoms(out)) or (not nest.axes and root.exit):
+                continue
+            started.append(self.alloc_lanes(region, root, nest, depth, out))
+        nest.lanes += started
+        return started
+
+    def alloc_lanes(
+        self, region: Region, root: Root, nest: _Nest, depth: int, out: Index
+    ) -> _Lanes:
+        op, dtype = combiner(root), accumulator(root)
+        width = lane_count(nest.stage, nest.axes[-1].size if nest.axes else 1)
+        base = _SHORT[op] if width == 1 else f"{_SHORT[op]}_lanes"
+        buffer = self.ctx.local_array(base, dtype, () if width == 1 else (width,))
+        region.stmts.append(Alloc(buffer, identity(op, dtype)))
+        return _Lanes(root, buffer, op, depth, out)
+
+    def innermost(self, region: Region, nest: _Nest) -> None:
+        axis = nest.axes[-1]
+        width = lane_count(nest.stage, axis.size) if nest.lanes else 1
+        if width == 1:
+            body, v, name = self.emitter.loop(region, axis.base, 0, axis.size)
+            self.body(body, nest, [*nest.variables, v], None)
+            mode = self.mode(nest, [*nest.variables, v], v)
+            self.emitter.close(body, name, 0, axis.size, mode=mode)
+            return
+        main = axis.size - axis.size % width
+        if main:
+            outer, v, name = self.emitter.loop(region, axis.base, 0, main, width)
+            self.lane_loop(outer, nest, v, width, width)
+            self.emitter.close(outer, name, 0, main, width)
+        if axis.size % width:
+            self.lane_loop(region, nest, ix.const(main), axis.size % width, width)
+
+    def lane_loop(
+        self, region: Region, nest: _Nest, start: Index, count: int, width: int
+    ) -> None:
+        body, lane, name = self.emitter.loop(region, "lane", 0, count)
+        self.body(body, nest, [*nest.variables, start + lane], lane)
+        mode = self.mode(nest, [*nest.variables, start + lane], lane)
+        self.emitter.close(body, name, 0, count, mode=mode)
+
+    def mode(self, nest: _Nest, variables: list[Index], v: Index) -> Mode:
+        """Whether iterations of the innermost loop are independent."""
+        if any(r.kind is RootKind.CHECK for r in nest.stage.roots) or not v.terms:
+            return Mode.SERIAL
+        for root in nest.stage.roots:
+            if root.kind is RootKind.REDUCE and not any(x.root is root for x in nest.lanes):
+                out = _out_offset(root, self.index(root, nest, variables))
+                if not ix.stride(out, v.terms[0][0]):
+                    return Mode.SERIAL
+        return Mode.SIMD
+
+    def index(self, root: Root, nest: _Nest, variables: Sequence[Index]) -> MultiIndex:
+        """The root's domain index in the loops."""
+        inner = ix.ravel(variables, [a.size for a in nest.axes])
+        return ix.unravel(nest.row * nest.stage.inner + inner, root.shape)
+
+    # ---- bodies ---------------------------------------------------------------------------------
+
+    def body(
+        self, region: Region, nest: _Nest, variables: Sequence[Index], lane: Index | None
+    ) -> None:
+        """Everything the stage does for one element."""
+        stmts: list[Stmt] = []
+        for root in nest.stage.roots:
+            index = self.index(root, nest, variables)
+            if root.kind is RootKind.CHECK:
+                stmts += check_statements(root, index, self.ctx)
+            elif root.kind is RootKind.REDUCE:
+                stmts.append(self.accumulate(root, index, nest, lane))
+            else:
+                stmts += self.stores(root, index)
+        self.emitter.body(region, stmts)
+
+    def stores(self, root: Root, index: MultiIndex) -> list[Stmt]:
+        if not root.slots and root not in self.scratch:
+            return []
+        value = self.ctx.value(root, index)
+        offset = ix.ravel(index, root.shape)
+        stmts: list[Stmt] = [Store(self.ctx.buffer(s), offset, value) for s in root.slots]
+        if root in self.scratch:
+            stmts.append(Store(self.scratch[root], offset % (root.size // self.rows), value))
+        return stmts
+
+    def accumulate(
+        self, root: Root, index: MultiIndex, nest: _Nest, lane: Index | None
+    ) -> Stmt:
+        value = cast_to(self.operand(root, index), accumulator(root))
+        mine = next((x for x in nest.lanes if x.root is root), None)
+        if mine is not None:
+            at = lane if lane is not None and mine.buffer.shape else ix.const(0)
+            return Accumulate(mine.buffer, at, mine.op, (value,))
+        return self.into_exit(root, _out_offset(root, index), value, nest.row)
+
+    def operand(self, root: Root, index: MultiIndex) -> Expr:
+        eqn = root.eqn
+        assert eqn is not None
+        if eqn.prim is ops.dot_general:
+            rank = eqn.output.type.ndim
+            return self.ctx.expressions.product(eqn, index[:rank], index[rank:])
+        return self.ctx.expressions.value(eqn.inputs[0], index)
+
+    def combine(self, region: Region, lanes: _Lanes, nest: _Nest) -> None:
+        """The lanes as one value, halving them in a fixed order."""
+        total = self.tree(region, lanes.buffer, lanes.op)
+        root = lanes.root
+        if root.exit:
+            region.stmts.append(self.into_exit(root, lanes.out, total, nest.row))
+            return
+        local = self.emitter.local(_SHORT[lanes.op], total, region)
+        region.stmts.append(Let(local, total))
+        self.results[root] = Read(local)
+        for slot in root.slots:
+            value = cast_to(Read(local), slot.dtype)
+            region.stmts.append(Store(self.ctx.buffer(slot), lanes.out, value))
+
+    def tree(self, region: Region, buffer: Buffer, op: str) -> Expr:
+        width = buffer.size
+        if not buffer.shape:
+            return Load(buffer, ix.const(0))
+        while width > 2:
+            width //= 2
+            body, v, name = self.emitter.loop(region, "lane", 0, width)
+            body.stmts.append(Accumulate(buffer, v, op, (Load(buffer, v + width),)))
+            self.emitter.close(body, name, 0, width, mode=Mode.UNROLL)
+        return call(op, Load(buffer, ix.const(0)), Load(buffer, ix.const(1)))
+
+    def empty_reductions(self, region: Region, stage: Stage, row: Index) -> None:
+        """Reductions over nothing give their identity."""
+        for root in stage.roots:
+            if root.kind is RootKind.REDUCE and not root.exit:
+                value: Expr = identity(combiner(root), accumulator(root))
+                self.results[root] = value
+                for slot in root.slots:
+                    region.stmts.append(Store(self.ctx.buffer(slot), row, value))
+
+    # ---- reductions over rows -------------------------------------------------------------------
+
+    def start_exit(self, root: Root) -> None:
+        """Before the rows: the accumulators of a reduction that is complete after them."""
+        op, dtype = combiner(root), accumulator(root)
+        size = prod(root.out_shape)
+        if size == 1:
+            width = min(lane_width(dtype), _power_of_two(self.rows))
+            shape = (width,) if width > 1 else ()
+            self.totals[root] = buffer = self.ctx.local_array(f"{_SHORT[op]}_rows", dtype, shape)
+            self.ctx.top.stmts.append(Alloc(buffer, identity(op, dtype)))
+            return
+        for slot in root.slots[:1]:
+            self.fill(self.ctx.buffer(slot), size, identity(op, dtype))
+
+    def fill(self, buffer: Buffer, size: int, value: Const) -> None:
+        if not size:
+            return
+        body, v, name = self.emitter.loop(self.ctx.top, "j", 0, size)
+        body.stmts.append(Store(buffer, v, value))
+        self.emitter.close(body, name, 0, size, mode=Mode.SIMD)
+
+    def into_exit(self, root: Root, out: Index, value: Expr, row: Index) -> Stmt:
+        op = combiner(root)
+        if root in self.totals:
+            buffer = self.totals[root]
+            at = row % buffer.size if buffer.shape else ix.const(0)
+            return Accumulate(buffer, at, op, (value,))
+        return Accumulate(self.ctx.buffer(root.slots[0]), out, op, (value,))
+
+    def finish_exit(self, root: Root) -> None:
+        op = combiner(root)
+        total = self.tree(self.ctx.top, self.totals[root], op)
+        local = self.emitter.local(_SHORT[op], total, self.ctx.top)
+        self.ctx.top.stmts.append(Let(local, total))
+        self.results[root] = Read(local)
+        for slot in root.slots:
+            self.ctx.top.stmts.append(Store(self.ctx.buffer(slot), ix.const(0), Read(local)))
+
+    # ---- the tail -------------------------------------------------------------------------------
+
+    def run_tail(self) -> None:
+        tails = [r for r in self.kernel.roots if r.tail]
+        self.rows = 1
+        for size in dict.fromkeys(r.size for r in tails):
+            stage = Stage(size, [r for r in tails if r.size == size])
+            self.run_stage(self.ctx.top, stage, ix.const(0), [])
+
+
+# ---- facts about roots -------------------------------------------------------------------------
+
+
+def combiner(root: Root) -> str:
+    assert root.eqn is not None
+    return COMBINERS[root.eqn.prim.name]
+
+
+def accumulator(root: Root):  # type: ignore[no-untyped-def]
+    assert root.eqn is not None
+    return root.eqn.output.type.dtype.accumulate
+
+
+def lane_width(dtype) -> int:  # type: ignore[no-untyped-def]
+    """Lanes of a reduction: a fixed number of bytes, on every target."""
+    return max(min(LANE_BYTES // dtype.itemsize, 16), 1)
+
+
+def lane_count(stage: Stage, size: int) -> int:
+    """The lanes of a stage's reductions along an innermost axis of `size` elements."""
+    widths = [lane_width(accumulator(r)) for r in stage.roots if r.kind is RootKind.REDUCE]
+    return min(*widths, _power_of_two(size)) if widths else 1
+
+
+def _power_of_two(n: int) -> int:
+    """The least power of two that is not below `n`."""
+    return 1 << max(n - 1, 0).bit_length()
+
+
+def _out_offset(root: Root, index: MultiIndex) -> Index:
+    return ix.ravel([index[a] for a in root.kept], root.out_shape)
+
+
+def _shapes(roots: Sequence[Root]) -> list[tuple[int, ...]]:
+    """Shapes of the domains, then those of the values on the way."""
+    shapes = [r.shape for r in roots]
+    for r in roots:
+        if r.path is not None:
+            shapes += r.path.shapes
+    return list(dict.fromkeys(shapes))
+
+
+def _prefix(shape: tuple[int, ...], rows: int) -> tuple[int, ...] | None:
+    """The leading axes that make up the rows."""
+    for a in range(len(shape) + 1):
+        if prod(shape[:a]) == rows:
+            return shape[:a]
+    return None
+
+
+def _suffix(shape: tuple[int, ...], rows: int, inner: int) -> tuple[int, ...] | None:
+    for a in range(len(shape) + 1):
+        if prod(shape[:a]) == rows and prod(shape[a:]) == inner:
+            return shape[a:]
+    return None
+
+
+__all__ = ["Check", "build_rows"]

@@ -1,0 +1,81 @@
+"""Which passes run for which target, in order: all of it is here.
+
+    stages = []
+    graph = run_passes(graph, PASSES_C, record=stages)
+    print(stages[-1])            # after dce (0.4 ms, 212 -> 180 eqns), then the graph
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TypeAlias
+
+from gradc.codegen.passes.cse import cse
+from gradc.codegen.passes.dce import dce
+from gradc.codegen.passes.fold import fold
+from gradc.codegen.passes.layout import layout
+from gradc.codegen.passes.simplify import simplify
+from gradc.tracer.graph.ir import Graph
+from gradc.tracer.graph.verify import verify as verify_graph
+
+Pass: TypeAlias = Callable[[Graph], Graph]
+
+# The second round finds what only shows once equal eqns are one (indices checked before).
+PASSES_C: tuple[Pass, ...] = (
+    dce, simplify, fold, cse, simplify, layout, fold, cse, dce,
+)  # fmt: skip
+
+# XLA does the same work again, and better on its own forms; less text compiles faster.
+PASSES_JAX: tuple[Pass, ...] = (dce, cse)
+
+# The NumPy executor is the reference for the others: what it runs is what was traced, once.
+PASSES_NUMPY: tuple[Pass, ...] = (dce, cse)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The graph after one pass."""
+
+    name: str
+    milliseconds: float
+    eqns_before: int
+    graph: Graph
+
+    @property
+    def title(self) -> str:
+        change = f"{self.eqns_before} -> {len(self.graph.eqns)} eqns"
+        return f"# after {self.name} ({self.milliseconds:.1f} ms, {change})"
+
+    def __str__(self) -> str:
+        return f"{self.title}\n{self.graph}"
+
+
+def run_passes(
+    graph: Graph,
+    passes: Sequence[Pass],
+    *,
+    verify: bool = False,
+    record: list[Stage] | None = None,
+) -> Graph:
+    """Run `passes` in order.
+
+    Args:
+        verify: check the graph before the first pass and after each.
+        record: gets one `Stage` per pass.
+
+    Raises:
+        InternalError: a pass left a malformed graph.
+    """
+    if verify:
+        verify_graph(graph)
+    for one in passes:
+        before, start = graph, perf_counter()
+        graph = one(graph)
+        elapsed = (perf_counter() - start) * 1e3
+        if record is not None:
+            record.append(Stage(one.__name__, elapsed, len(before.eqns), graph))
+        if verify and graph is not before:
+            verify_graph(graph, after=one.__name__)
+    return graph

@@ -1,0 +1,176 @@
+"""What a value reads: its expression followed down to buffers, indices only.
+
+Every value is a function from an index to a scalar. `reads(atom, index)` walks the eqns between a
+value and the leaves it is computed from, substituting indices, and gives each leaf with the
+row-major offset that is read:
+
+    y = broadcast(w) * x        reads(y, (i, j))  ->  [Read(w, j), Read(x, i*512 + j)]
+
+A leaf is what is in memory (or in a row's locals): an input, or whatever `is_leaf` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from gradc.codegen.loops import index as ix
+from gradc.codegen.loops.index import Index
+from gradc.codegen.loops.movement import (
+    MultiIndex,
+    gather_source,
+    index_rank,
+    movement,
+    sources,
+)
+from gradc.tracer import ops
+from gradc.tracer.graph.dims import known_shape
+from gradc.tracer.graph.ir import Atom, Eqn, Literal, Var
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Element `offset` (row-major) of `leaf`."""
+
+    leaf: Var
+    offset: Index
+
+
+@dataclass(slots=True)
+class Reads:
+    """Leaves read; the shapes of the values passed on the way and the indices used as numbers
+    (both for choosing loop axes); and the eqns computed there."""
+
+    found: list[Read]
+    shapes: dict[tuple[int, ...], None]
+    eqns: dict[int, Eqn]
+    numbers: dict[Index, None]
+
+
+class Walker:
+    """Follows expressions; `is_leaf` may change between walks."""
+
+    def __init__(
+        self, producers: Mapping[Var, Eqn], is_leaf: Callable[[Var], bool]
+    ) -> None:
+        self.producers = producers
+        self.is_leaf = is_leaf
+
+    def reads(self, start: list[tuple[Atom, MultiIndex]]) -> Reads:
+        """Everything `start` reads, each distinct (leaf, offset) once, in a fixed order."""
+        found: dict[tuple[Var, Index], Read] = {}
+        shapes: dict[tuple[int, ...], None] = {}
+        numbers: dict[Index, None] = {}
+        eqns: dict[int, Eqn] = {}
+        seen: set[tuple[Var, MultiIndex]] = set()
+        stack = list(reversed(start))
+        while stack:
+            atom, index = stack.pop()
+            if isinstance(atom, Literal) or (atom, index) in seen:
+                continue
+            seen.add((atom, index))
+            shape = known_shape(atom.type.shape)
+            shapes[shape] = None
+            eqn = self.producers.get(atom)
+            if eqn is None or self.is_leaf(atom):
+                offset = ix.ravel(index, shape)
+                found.setdefault((atom, offset), Read(atom, offset))
+            else:
+                eqns[eqn.id] = eqn
+                numbers |= dict.fromkeys(_numbers(eqn, index))
+                stack += reversed(operands_at(eqn, index))
+        return Reads(list(found.values()), shapes, eqns, numbers)
+
+
+def _numbers(eqn: Eqn, index: MultiIndex) -> Iterable[Index]:
+    """Indices whose values matter themselves: of iota, of guards, of point scatters."""
+    if eqn.prim is ops.iota:
+        yield index[eqn.params.axis]
+    elif eqn.prim is ops.scatter:
+        yield from (index[a] for a in eqn.params.axes)
+    elif eqn.prim in (ops.pad, ops.concat):
+        for piece in sources(eqn, index):
+            yield from (g.index for g in piece.guards)
+
+
+def operands_at(eqn: Eqn, index: MultiIndex) -> list[tuple[Atom, MultiIndex]]:
+    """What element `index` of an inline eqn's result is computed from."""
+    prim = eqn.prim
+    if prim.family == "elementwise":
+        return [(a, index) for a in eqn.inputs]
+    if prim in movement:
+        return [(eqn.inputs[p.operand], p.index) for p in sources(eqn, index)]
+    if prim is ops.gather:
+        return _gather_operands(eqn, index)
+    if prim is ops.scatter:
+        return _point_scatter_operands(eqn, index)
+    if prim.family == "reduction":
+        return [(eqn.inputs[0], unit_reduction_index(eqn, index))]
+    if prim is ops.dot_general:
+        return list(zip(eqn.inputs, product_indices(eqn, index, None), strict=True))
+    return []
+
+
+def _gather_operands(eqn: Eqn, index: MultiIndex) -> list[tuple[Atom, MultiIndex]]:
+    where = index[: index_rank(eqn)]
+    shape = known_shape(eqn.inputs[0].type.shape)
+    at = tuple(
+        ix.symbol(f"@{eqn.id}.{k}({', '.join(map(str, where))})", 0, max(shape[axis] - 1, 0))
+        for k, axis in enumerate(eqn.params.axes)
+    )
+    return [
+        *((i, where) for i in eqn.inputs[1:]),
+        (eqn.inputs[0], gather_source(eqn, index, at)),
+    ]
+
+
+def is_point_scatter(eqn: Eqn) -> bool:
+    """Whether every batch cell receives one update, so that no two can meet: then an element of
+    the result is `select(index == its position, update, x)`, a function of its index alone."""
+    shape = known_shape(eqn.inputs[2].type.shape)
+    return all(n == 1 for n in shape[eqn.params.batch :])
+
+
+def point_scatter_indices(eqn: Eqn, index: MultiIndex) -> tuple[MultiIndex, MultiIndex]:
+    """Where a point scatter's index arrays and its updates are read for element `index`."""
+    batch, axes = eqn.params.batch, eqn.params.axes
+    points = (ix.const(0),) * (index_rank(eqn) - batch)
+    where = (*index[:batch], *points)
+    rest = tuple(i for a, i in enumerate(index) if a >= batch and a not in axes)
+    return where, (*where, *rest)
+
+
+def _point_scatter_operands(eqn: Eqn, index: MultiIndex) -> list[tuple[Atom, MultiIndex]]:
+    where, update = point_scatter_indices(eqn, index)
+    return [
+        (eqn.inputs[0], index),
+        (eqn.inputs[1], update),
+        *((i, where) for i in eqn.inputs[2:]),
+    ]
+
+
+def unit_reduction_index(eqn: Eqn, index: MultiIndex) -> MultiIndex:
+    """The operand's index of a reduction over axes of size 1."""
+    rest = iter(index)
+    ndim = eqn.inputs[0].type.ndim
+    return tuple(ix.const(0) if a in eqn.params.axes else next(rest) for a in range(ndim))
+
+
+def product_indices(
+    eqn: Eqn, index: MultiIndex, inner: MultiIndex | None
+) -> tuple[MultiIndex, MultiIndex]:
+    """The operands' indices for element `index` of a contraction and position `inner` along its
+    contracted axes (None: they all have size 1)."""
+    contract, batch = eqn.params.contract, eqn.params.batch
+    n_batch = len(batch[0])
+    a_free = eqn.inputs[0].type.ndim - n_batch - len(contract[0])
+    free = (index[n_batch : n_batch + a_free], index[n_batch + a_free :])
+    out: list[MultiIndex] = []
+    for side in range(2):
+        ndim = eqn.inputs[side].type.ndim
+        position = dict(zip(batch[side], index[:n_batch], strict=True))
+        along = inner if inner is not None else (ix.const(0),) * len(contract[side])
+        position |= dict(zip(contract[side], along, strict=True))
+        rest = iter(free[side])
+        out.append(tuple(position[a] if a in position else next(rest) for a in range(ndim)))
+    return out[0], out[1]

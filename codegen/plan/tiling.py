@@ -1,0 +1,120 @@
+"""How a contraction runs: which axes are tiled, the tile, and whether a panel is packed.
+
+The result has outer axes (batch, and what cannot be merged), one axis of rows (m) and one of
+columns (n); a tile of `mr` rows by `nr` columns is accumulated in registers over all of k, k in
+order, lanes along n. So the tile has no influence on the result's bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from gradc.codegen.loops import index as ix
+from gradc.codegen.loops.index import Index
+from gradc.codegen.loops.nest import collapse
+from gradc.tracer.graph.dims import known_shape
+from gradc.tracer.graph.ir import Eqn
+from gradc.tracer.graph.types import DType
+
+if TYPE_CHECKING:
+    from gradc.codegen.plan.kernel import Root
+
+LANE_BYTES = 64
+ROWS = 8
+LANE_GROUPS = 2
+VECTOR_LANE_GROUPS = 8  # columns of a tile of one row
+K_BLOCK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """Attributes:
+    batch, m, n, k: sizes of the merged axes; the last of `m` and `n` are tiled.
+    swapped: lanes run along m (n has one element), the operands changing places.
+    mr, nr: the tile.
+    packed: the panel of the right operand (k_block x nr) is copied first.
+    k_block: products taken at a time.
+    scratch_bytes: the panel, and partial sums where k has several blocks.
+    """
+
+    batch: tuple[int, ...]
+    m: tuple[int, ...]
+    n: tuple[int, ...]
+    k: tuple[int, ...]
+    swapped: bool
+    mr: int
+    nr: int
+    packed: bool
+    k_block: int
+    dtype: DType
+    scratch_bytes: int
+
+    @property
+    def panel_size(self) -> int:
+        return self.k_block * self.nr if self.packed else 0
+
+    @property
+    def k_blocks(self) -> int:
+        return -(-prod(self.k) // self.k_block)
+
+
+def choose_tiling(root: Root) -> Tiling:
+    """The tiling of a contraction root."""
+    eqn = root.eqn
+    assert eqn is not None
+    batch, m, n, k = (merge_axes(root, axes) for axes in axis_groups(eqn))
+    swapped = prod(n) == 1
+    if swapped:
+        m, n = n, m
+    dtype = eqn.output.type.dtype
+    lanes = LANE_BYTES // dtype.itemsize
+    rows, columns = (m or [1])[-1], (n or [1])[-1]
+    groups = LANE_GROUPS if rows > 1 else VECTOR_LANE_GROUPS
+    nr = min(groups, -(-columns // lanes)) * lanes
+    packed = prod(m) > 1
+    k_block = prod(k) if not packed or prod(k) <= 2 * K_BLOCK else K_BLOCK
+    panel = k_block * nr if packed else 0
+    partial = rows * nr if k_block < prod(k) else 0
+    return Tiling(
+        tuple(batch), tuple(m or [1]), tuple(n or [1]), tuple(k), swapped,
+        min(ROWS, rows), nr, packed, k_block, dtype, (panel + partial) * dtype.itemsize,
+    )  # fmt: skip
+
+
+def axis_groups(eqn: Eqn) -> tuple[range, range, range, range]:
+    """Domain positions of batch, m, n and k axes; those of k follow the result's."""
+    params = eqn.params
+    n_batch = len(params.batch[0])
+    n_m = eqn.inputs[0].type.ndim - n_batch - len(params.contract[0])
+    rank = eqn.output.type.ndim
+    return (
+        range(n_batch),
+        range(n_batch, n_batch + n_m),
+        range(n_batch + n_m, rank),
+        range(rank, rank + len(params.contract[0])),
+    )
+
+
+def domain_sizes(eqn: Eqn) -> tuple[int, ...]:
+    """Sizes of all axes: the result's, then the contracted ones."""
+    sizes = known_shape(eqn.inputs[0].type.shape)
+    return known_shape(eqn.output.type.shape) + tuple(sizes[a] for a in eqn.params.contract[0])
+
+
+def domain_variables(eqn: Eqn) -> tuple[Index, ...]:
+    """The variables a contraction's reads are written over: `d0 ...`, then `k0 ...`."""
+    sizes = domain_sizes(eqn)
+    rank = eqn.output.type.ndim
+    names = [f"d{a}" if a < rank else f"k{a - rank}" for a in range(len(sizes))]
+    return tuple(ix.var(name, n) for name, n in zip(names, sizes))
+
+
+def merge_axes(root: Root, axes: Sequence[int]) -> list[int]:
+    """These axes of a contraction, neighbours merged where its operands allow."""
+    assert root.eqn is not None
+    variables, sizes = domain_variables(root.eqn), domain_sizes(root.eqn)
+    offsets = [read.offset for read in root.reads]
+    return collapse([variables[a] for a in axes], [sizes[a] for a in axes], offsets)
