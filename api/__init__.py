@@ -19,8 +19,12 @@ from gradc.tracer.graph.source import register_own_folder
 register_own_folder(os.path.dirname(os.path.abspath(__file__)))
 
 import gradc.tracer.methods  # noqa: E402, F401  (attaches the methods of Tensor)
-from gradc import autograd, errors, func, nn  # noqa: E402
+from gradc import aot, autograd, data, errors, func, nn, optim  # noqa: E402
+from gradc.io import load, save  # noqa: E402
+from gradc.runtime.binding import get_num_threads, set_num_threads  # noqa: E402
 from gradc.runtime.compile import compile  # noqa: E402
+from gradc.runtime.crosscheck import crosscheck  # noqa: E402
+from gradc.tracer.config import config, configure_logging  # noqa: E402
 from gradc.tracer.context import (  # noqa: E402
     enable_grad,
     is_grad_enabled,
@@ -55,3 +59,5 @@ pi = 3.141592653589793
 newaxis = None
 
 __version__ = "0.1.0"
+
+configure_logging()

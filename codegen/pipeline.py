@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TypeAlias
 
+from gradc.codegen.c.module import CModule, emit_module
+from gradc.codegen.loops.build import build_module
 from gradc.codegen.passes.cse import cse
 from gradc.codegen.passes.dce import dce
 from gradc.codegen.passes.fold import fold
 from gradc.codegen.passes.layout import layout
 from gradc.codegen.passes.simplify import simplify
+from gradc.codegen.plan.planner import plan_graph
 from gradc.tracer.graph.ir import Graph
 from gradc.tracer.graph.verify import verify as verify_graph
 
@@ -79,3 +82,26 @@ def run_passes(
         if verify and graph is not before:
             verify_graph(graph, after=one.__name__)
     return graph
+
+
+def lower_c(
+    graph: Graph,
+    *,
+    name: str | None = None,
+    passes: Sequence[Pass] = PASSES_C,
+    verify: bool = False,
+    record: list[Stage] | None = None,
+) -> CModule:
+    """A graph as C: passes, plan, loops, text.
+
+    Args:
+        name: the symbol to export; by default the graph's name, made fit for C.
+        passes: what is done to the graph first.
+        verify, record: as for `run_passes`.
+
+    Raises:
+        ArgumentError: `name` cannot be exported from C.
+        InternalError: a pass left a malformed graph.
+    """
+    lowered = run_passes(graph, passes, verify=verify, record=record)
+    return emit_module(build_module(plan_graph(lowered)), lowered, name=name)

@@ -68,7 +68,7 @@ def program_of(staged: Staged, name: str) -> Program:
     graph = _without_residuals(staged)
     module = lower_c(graph, name=name)
     first = graph.n_args - len(staged.traced.hyperparameters)
-    values = {first + k: h.holder[h.key] for k, h in enumerate(staged.traced.hyperparameters)}
+    values = {first + k: h.value() for k, h in enumerate(staged.traced.hyperparameters)}
     storages = [c.tensor._storage for c in staged.traced.captures]
     names = graph_names(graph)
     return Program(

@@ -22,7 +22,7 @@ from gradc.codegen.c.target import ABI_VERSION
 from gradc.runtime.cache import Recipe, Store, store
 from gradc.runtime.toolchain import find_compiler
 from gradc.tracer.config import config, default_threads
-from gradc.tracer.errors import ArgumentError, ExecutionError
+from gradc.tracer.errors import ArgumentError, CompileError, ExecutionError
 from gradc.tracer.graph.source import user_location
 
 logger = logging.getLogger("gradc.compiler")
@@ -155,9 +155,8 @@ def recipe_of(module: CModule) -> Recipe:
         CompilerNotFound: there is no C compiler.
     """
     compiler = find_compiler(store().root)
-    return Recipe(
-        module.name, module.source, f"{module.name}\n{module.key_text}", compiler, compiler.flags
-    )
+    flags = compiler.flags(module.key_text)
+    return Recipe(module.name, module.source, module.key_text, compiler, flags)
 
 
 def load_module(module: CModule) -> Library:
@@ -167,13 +166,16 @@ def load_module(module: CModule) -> Library:
         CompilerNotFound, CompileError: it cannot be compiled.
         ExecutionError: it cannot be loaded, or is not what it should be.
     """
-    recipe = recipe_of(module)
-    known = _libraries.get(recipe.key)
-    if known is None:
-        known = _obtain(recipe, store())
-        with _loading:
-            known = _libraries.setdefault(recipe.key, known)
-    return known
+    try:
+        recipe = recipe_of(module)
+        known = _libraries.get(recipe.key)
+        if known is None:
+            known = _obtain(recipe, store())
+            with _loading:
+                known = _libraries.setdefault(recipe.key, known)
+        return known
+    except OSError as error:  # not of the cache, which can be done without, but of everything
+        raise CompileError(f"`{module.name}` cannot be compiled here: {error}") from error
 
 
 def _obtain(recipe: Recipe, opened: Store) -> Library:

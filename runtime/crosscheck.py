@@ -3,9 +3,9 @@
     print(gradc.crosscheck(step, x, y))
 
     crosscheck of step: 212 eqns
-                            numpy         c       jax
-      result                 0.50      0.50      1.00
-      d_x                    1.00      2.00      3.00
+                           numpy             c           jax  jax autodiff
+      result                0.50          0.50          1.00
+      d_x                   1.00          2.00          3.00          3.00
     every executor agrees
 
 Numbers are units in the last place, the worst of each output. Where an executor is wrong the
@@ -17,20 +17,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optree
 
+from gradc.codegen.passes.dce import dce
 from gradc.codegen.passes.widen import widen
 from gradc.runtime.compare import Distance, program_bound, worst, wrong
 from gradc.runtime.compile import make_executable
 from gradc.runtime.divergence import Divergence, first_divergence, wide_inputs
+from gradc.runtime.guards import Watch
+from gradc.runtime.jax_executable import jax_oracle
 from gradc.runtime.reproducer import write_reproducer
 from gradc.tracer.autograd import grad
-from gradc.tracer.errors import CompilerNotFound, GradcError, GradientError, TraceError
-from gradc.tracer.graph.ir import Eqn, Graph
+from gradc.tracer.errors import CompilerNotFound, GradcError, GradientError
+from gradc.tracer.graph.dims import known_shape
+from gradc.tracer.graph.ir import Eqn, Graph, Var
 from gradc.tracer.graph.printer import format_eqn, graph_names
 from gradc.tracer.graph.types import TensorType, dtype_of
 from gradc.tracer.rules.interpret import run_graph
@@ -39,6 +44,7 @@ from gradc.tracer.tensor import Tensor
 from gradc.tracer.trace import Trace
 
 BACKENDS = ("c", "jax")
+AUTODIFF = "jax autodiff"
 
 
 @dataclass
@@ -54,6 +60,7 @@ class Report:
         failed: what each executor raised, if it did; `"float64"` for the reference itself.
         divergence: by executor, where it first departs.
         reproducer: by executor, the file that shows it.
+        autodiff: how far JAX's own gradients are from the truth, by the gradient's name.
     """
 
     graph: Graph
@@ -64,6 +71,7 @@ class Report:
     failed: dict[str, GradcError] = field(default_factory=dict)
     divergence: dict[str, Divergence] = field(default_factory=dict)
     reproducer: dict[str, Path] = field(default_factory=dict)
+    autodiff: dict[str, Distance] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -83,6 +91,8 @@ class Report:
             lines.append(f"{executor} was not run: {reason}")
         for executor, outputs in self.wrong.items():
             lines.append(f"{executor} is wrong: {', '.join(outputs)}")
+            if executor == AUTODIFF:
+                lines.append("  (at kinks JAX follows other conventions, see the documentation)")
             if executor in self.divergence:
                 lines += _describe(self.graph, executor, self.divergence[executor])
             if executor in self.reproducer:
@@ -95,11 +105,18 @@ class Report:
         if not self.distances:
             return []
         width = max(map(len, ("", *self.names)))
-        rows = [f"  {'':<{width}}" + "".join(f"{k:>10}" for k in self.distances)]
+        columns = [*self.distances, *([AUTODIFF] if self.autodiff else [])]
+        rows = [f"  {'':<{width}}" + "".join(f"{k:>14}" for k in columns)]
         for i, name in enumerate(self.names):
-            cells = "".join(f"{d[i].ulps:>10.2f}" for d in self.distances.values())
-            rows.append(f"  {name:<{width}}{cells}")
+            cells = [_cell(d[i]) for d in self.distances.values()]
+            if name in self.autodiff:
+                cells.append(_cell(self.autodiff[name]))
+            rows.append(f"  {name:<{width}}" + "".join(cells))
         return rows
+
+
+def _cell(distance: Distance) -> str:
+    return f"{distance.ulps:>14.2f}" if distance.ulps < 1e9 else f"{distance.ulps:>14.1e}"
 
 
 def _describe(graph: Graph, executor: str, found: Divergence) -> list[str]:
@@ -162,10 +179,13 @@ def crosscheck_graph(
 def _check(
     report: Report, backend: str, inputs: Sequence[Array], truth: list[Array], own: list[Array]
 ) -> None:
+    if backend == "jax" and find_spec("jax") is None:
+        report.skipped[backend] = "JAX is not installed"
+        return
     try:
         found = run_executor(report.graph, inputs, backend)
-    except (CompilerNotFound, ImportError) as error:
-        report.skipped[backend] = str(error).splitlines()[0]
+    except CompilerNotFound as error:
+        report.skipped[backend] = error.what
         return
     except GradcError as error:
         report.failed[backend] = error
@@ -202,6 +222,24 @@ def _locate(
 # -- functions ------------------------------------------------------------------------------------
 
 
+@dataclass
+class Program:
+    """A traced function with its gradients.
+
+    Attributes:
+        inputs: the arguments, then the state.
+        names: of the outputs.
+        differentiated: `(output, input)` positions: the cotangent input that belongs to a result.
+        gradients: `(output, input)`: this output is the gradient with respect to this input.
+    """
+
+    graph: Graph
+    inputs: list[Array]
+    names: list[str]
+    differentiated: list[tuple[int, int]]
+    gradients: list[tuple[int, int]]
+
+
 def crosscheck(
     fn: Callable[..., Any],
     *args: Any,
@@ -213,7 +251,8 @@ def crosscheck(
 
     Every floating result is differentiated with respect to every floating array among the
     arguments and every captured tensor that requires a gradient, along one random cotangent; not
-    where the function has run backward itself, as a training step does.
+    where the function has run backward itself, as a training step does. With JAX, these
+    gradients are also measured against JAX's own differentiation of the forward part.
 
     Args:
         fn: what could be given to `gradc.compile`.
@@ -224,33 +263,85 @@ def crosscheck(
     Returns:
         A report; `report.ok` says whether all agree, `print(report)` shows the rest.
     """
-    graph, inputs, names = trace_with_gradients(fn, args, kwargs)
-    return crosscheck_graph(graph, inputs, names=names, backends=backends, folder=folder)
+    program = trace_with_gradients(fn, args, kwargs)
+    report = crosscheck_graph(
+        program.graph, program.inputs, names=program.names, backends=backends, folder=folder
+    )
+    if "jax" in report.distances and program.gradients and not report.failed:
+        _check_autodiff(report, program)
+    return report
+
+
+def _check_autodiff(report: Report, program: Program) -> None:
+    """Our gradients against JAX's of the same forward part."""
+    graph, inputs = program.graph, program.inputs
+    results = tuple(graph.outputs[o] for o, _ in program.differentiated)
+    forward = dce(graph.replace(outputs=results, aliases=(), output_names=()))
+    _, differentiate = jax_oracle(forward)
+    found = differentiate(inputs, [inputs[i] for _, i in program.differentiated])
+    own = run_graph(graph, inputs)
+    truth = run_graph(widen(graph), wide_inputs(inputs))
+    for output, position in program.gradients:
+        name, gradient = program.names[output], found[position]
+        report.autodiff[name] = worst(gradient, truth[output])
+        bound = program_bound(truth[output], gradient.dtype)
+        if wrong(gradient, truth[output], own[output], bound):
+            report.wrong.setdefault(AUTODIFF, []).append(name)
 
 
 def trace_with_gradients(
     fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
-) -> tuple[Graph, list[Array], list[str]]:
-    """The graph of `fn` and its gradients, the inputs to run it on, and its outputs' names."""
+) -> Program:
+    """The graph of `fn` and its gradients, and the inputs to run it on."""
     fn = getattr(fn, "fn", fn)  # a compiled function is its Python function under a trace
-    paths, leaves, tree = optree.tree_flatten_with_path((args, kwargs), none_is_leaf=True)  # type: ignore[arg-type]
+    called: Any = (tuple(args), kwargs)
+    flat: tuple[list[Any], list[Any], Any] = optree.tree_flatten_with_path(
+        called, none_is_leaf=True
+    )
+    paths, leaves, tree = flat
+    arrays = [np.array(x.array(), order="C") if isinstance(x, Tensor) else x for x in leaves]
     trace = Trace(getattr(fn, "__name__", "function"))
+    trace.on_capture = Watch(fn).name_of
     with trace:
         arguments = _Arguments(trace)
-        stand_ins = [arguments.stand_in(leaf, _name(path)) for leaf, path in zip(leaves, paths)]
+        stand_ins = [
+            arguments.stand_in(id(leaf), array, _argument_name(fn, path))
+            for leaf, array, path in zip(leaves, arrays, paths)
+        ]
         new_args, new_kwargs = optree.tree_unflatten(tree, stand_ins)
         outputs = _outputs(fn(*new_args, **new_kwargs))
-        outputs |= _gradients(trace, arguments, outputs)
+        results = list(outputs)
+        gradients, cotangents = _gradients(trace, arguments, outputs)
+        for name, (g, _) in gradients.items():
+            outputs[name] = g
         traced = trace.finish(list(outputs.values()), list(outputs))
+    graph, labels = traced.graph, list(outputs)
     inputs = [*arguments.arrays]
-    inputs += [np.array(h.holder[h.key], h.var.type.dtype.numpy) for h in traced.hyperparameters]
+    inputs += [np.array(h.value(), h.var.type.dtype.numpy) for h in traced.hyperparameters]
     inputs += [c.tensor.array() for c in traced.captures]
-    states = [f"{traced.graph.inputs[i].name or 'state'}'" for _, i in traced.graph.aliases]
-    return traced.graph, inputs, [*outputs, *states]
+    at = {var: i for i, var in enumerate(graph.inputs)}
+    states = [f"{graph.inputs[i].name or 'state'}'" for _, i in graph.aliases]
+    return Program(
+        graph,
+        inputs,
+        labels + states,
+        [(results.index(name), at[var]) for name, var in cotangents.items()],
+        [(labels.index(name), at[var]) for name, (_, var) in gradients.items()],
+    )
 
 
-def _name(path: tuple[Any, ...]) -> str:
-    return ".".join(str(p) for p in path[1:])
+def _argument_name(fn: Callable[..., Any], path: tuple[Any, ...]) -> str:
+    """`x`, or `batch.0` inside a container."""
+    keyword, first, *rest = path
+    if not keyword:
+        code = getattr(fn, "__code__", None)
+        names = code.co_varnames[: code.co_argcount] if code is not None else ()
+        first = names[first] if first < len(names) else f"arg{first}"
+    return _dotted([first, *rest])
+
+
+def _dotted(path: Sequence[Any]) -> str:
+    return ".".join(map(str, path))
 
 
 class _Arguments:
@@ -260,14 +351,15 @@ class _Arguments:
         self.trace = trace
         self.arrays: list[Array] = []
         self.tensors: dict[int, Tensor] = {}
+        self.vars: dict[int, Var] = {}
 
-    def stand_in(self, leaf: Any, name: str) -> Any:
-        if not isinstance(leaf, (Tensor, np.ndarray)):
-            return leaf
-        if id(leaf) not in self.tensors:
-            array = leaf.array() if isinstance(leaf, Tensor) else leaf
-            self.tensors[id(leaf)] = self.add(np.array(array, order="C"), f"arg{name}")
-        return self.tensors[id(leaf)]
+    def stand_in(self, identity: int, value: Any, name: str) -> Any:
+        """A new argument for an array, the same one for the same array; other values as is."""
+        if not isinstance(value, np.ndarray):
+            return value
+        if identity not in self.tensors:
+            self.tensors[identity] = self.add(np.array(value, order="C"), name)
+        return self.tensors[identity]
 
     def add(self, array: Array, name: str) -> Tensor:
         dtype = dtype_of(array.dtype)
@@ -275,13 +367,14 @@ class _Arguments:
         self.arrays.append(array)
         tensor = self.trace.argument(TensorType(array.shape, dtype), name)
         tensor._requires_grad = dtype.is_float
+        self.vars[id(tensor)] = self.trace.arguments[-1]
         return tensor
 
 
 def _outputs(found: Any) -> dict[str, Tensor]:
     paths, leaves, _ = optree.tree_flatten_with_path(found, none_is_leaf=True)
     return {
-        ".".join(("result", *map(str, path))): leaf
+        _dotted(("result", *path)): leaf
         for path, leaf in zip(paths, leaves)
         if isinstance(leaf, Tensor)
     }
@@ -289,24 +382,30 @@ def _outputs(found: Any) -> dict[str, Tensor]:
 
 def _gradients(
     trace: Trace, arguments: _Arguments, outputs: dict[str, Tensor]
-) -> dict[str, Tensor]:
-    roots = [t for t in outputs.values() if t.requires_grad and t.dtype.is_float]
-    captured = [
-        (c.tensor, c.var.name or f"captured {i}")
-        for i, c in enumerate(trace.captures.values())
-        if c.tensor.requires_grad
-    ]
-    wanted = [(t, f"arg{i}") for i, t in enumerate(arguments.tensors.values()) if t.requires_grad]
-    wanted += captured
+) -> tuple[dict[str, tuple[Tensor, Var]], dict[str, Var]]:
+    """The gradients by name with the input each belongs to; the cotangent of each result."""
+    roots = {n: t for n, t in outputs.items() if t.requires_grad and t.dtype.is_float}
+    wanted = [(t, arguments.vars[id(t)]) for t in arguments.tensors.values() if t.requires_grad]
+    wanted += [(c.tensor, c.var) for c in trace.captures.values() if c.tensor.requires_grad]
     if not roots or not wanted:
-        return {}
+        return {}, {}
     rng = np.random.default_rng(0)
-    cotangents = [
-        arguments.add(np.asarray(rng.standard_normal(t.shape), t.dtype.numpy), f"cotangent{i}")
-        for i, t in enumerate(roots)
-    ]
+    cotangents: dict[str, Tensor] = {}
+    for name, t in roots.items():
+        along = np.asarray(rng.standard_normal(known_shape(t.shape)), t.dtype.numpy)
+        cotangents[name] = arguments.add(along, f"cotangent_{name}")
     try:
-        found = grad(roots, [t for t, _ in wanted], cotangents, allow_unused=True)
-    except (GradientError, TraceError):
-        return {}  # the function has run backward itself
-    return {f"d_{n}": g for (_, n), g in zip(wanted, found) if g is not None}
+        found = grad(
+            list(roots.values()),
+            [t for t, _ in wanted],
+            list(cotangents.values()),
+            allow_unused=True,
+        )
+    except GradientError:
+        return {}, {}  # the function has run backward itself
+    gradients = {
+        f"d_{var.name or f'captured{i}'}": (g, var)
+        for i, ((_, var), g) in enumerate(zip(wanted, found))
+        if g is not None
+    }
+    return gradients, {n: arguments.vars[id(t)] for n, t in cotangents.items()}

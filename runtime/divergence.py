@@ -19,7 +19,7 @@ from gradc.codegen.passes.widen import widen
 from gradc.runtime.compare import Distance, eqn_bound, program_bound, worst, wrong
 from gradc.tracer import ops
 from gradc.tracer.graph.ir import Atom, Eqn, Graph, Literal, Var
-from gradc.tracer.rules.interpret import literal_array, run_eqn
+from gradc.tracer.rules.interpret import read, run_eqn
 from gradc.tracer.storage import Array
 
 Run: TypeAlias = Callable[[Graph, Sequence[Array]], list[Array]]
@@ -50,13 +50,9 @@ def all_values(graph: Graph, inputs: Sequence[Array]) -> Values:
     """Every variable's value by the NumPy rules."""
     values: Values = dict(zip(graph.inputs, inputs))
     for eqn in graph.eqns:
-        found = run_eqn(eqn, [_read(a, values) for a in eqn.inputs])
+        found = run_eqn(eqn, [read(a, values) for a in eqn.inputs])
         values.update(zip(eqn.outputs, found))
     return values
-
-
-def _read(atom: Atom, values: Values) -> Array:
-    return literal_array(atom) if isinstance(atom, Literal) else values[atom]
 
 
 def wide_inputs(inputs: Sequence[Array]) -> list[Array]:
@@ -88,14 +84,15 @@ def alone(eqns: Sequence[Eqn], name: str) -> tuple[Graph, list[Var]]:
     """A program of these eqns in which each reads inputs only; and what those inputs stand for."""
     stand_ins: dict[Var, Var] = {}
 
-    def read(atom: Atom) -> Atom:
+    def stand_in(atom: Atom) -> Atom:
         if isinstance(atom, Literal):
             return atom
         return stand_ins.setdefault(atom, Var(atom.type, atom.name))
 
     own = [
         e.replace(
-            inputs=tuple(map(read, e.inputs)), outputs=tuple(Var(v.type, v.name) for v in e.outputs)
+            inputs=tuple(map(stand_in, e.inputs)),
+            outputs=tuple(Var(v.type, v.name) for v in e.outputs),
         )
         for e in eqns
     ]
@@ -107,8 +104,8 @@ def alone(eqns: Sequence[Eqn], name: str) -> tuple[Graph, list[Var]]:
 def _first_alone(graph: Graph, truth: Values, run: Run) -> Divergence | None:
     for low in range(0, len(graph.eqns), _BATCH):
         batch = graph.eqns[low : low + _BATCH]
-        program, read = alone(batch, graph.name)
-        found = run(program, [_narrow(truth[v], v) for v in read])
+        program, wanted = alone(batch, graph.name)
+        found = run(program, [_narrow(truth[v], v) for v in wanted])
         at = 0
         for eqn in batch:
             results, at = found[at : at + len(eqn.outputs)], at + len(eqn.outputs)
@@ -121,8 +118,8 @@ def _first_alone(graph: Graph, truth: Values, run: Run) -> Divergence | None:
 def _judge_alone(
     eqn: Eqn, results: Sequence[Array], truth: Values, name: str
 ) -> Divergence | None:
-    program, read = alone([eqn], name)
-    inputs = [_narrow(truth[v], v) for v in read]
+    program, wanted = alone([eqn], name)
+    inputs = [_narrow(truth[v], v) for v in wanted]
     values, wide = all_values(program, inputs), wide_values(program, inputs)
     (single,) = program.eqns
     for var, found in zip(single.outputs, results):
@@ -140,7 +137,7 @@ def _summed(eqn: Eqn, wide: Values, out: Var) -> Array | None:
     """`n` times the sum of absolute values that an element of a sum is made of."""
     if eqn.prim not in _SUMS or not out.type.dtype.is_float:
         return None
-    operands = [_read(a, wide) for a in eqn.inputs]
+    operands = [read(a, wide) for a in eqn.inputs]
     sizes = [np.abs(x) if x.dtype.kind == "f" else x for x in operands]
     (total,) = run_eqn(eqn, sizes)
     terms = max(1, max(s.size for s in sizes) // max(1, total.size))
@@ -153,9 +150,9 @@ def _summed(eqn: Eqn, wide: Values, out: Var) -> Array | None:
 def beginning(graph: Graph, count: int) -> Graph:
     """The first `count` eqns; the results are what the rest of the program reads of them."""
     first, rest = graph.eqns[:count], graph.eqns[count:]
-    read = {a for e in rest for a in e.inputs} | set(graph.outputs)
+    needed = {a for e in rest for a in e.inputs} | set(graph.outputs)
     last = set(first[-1].outputs) if first else set()
-    outputs = tuple(v for e in first for v in e.outputs if v in read or v in last)
+    outputs = tuple(v for e in first for v in e.outputs if v in needed or v in last)
     return graph.replace(
         eqns=first, outputs=outputs, n_args=len(graph.inputs), aliases=(), output_names=()
     )

@@ -115,11 +115,12 @@ def write_package(program: Program, folder: Path) -> Path:
     names = list(program.names[module.n_args :])
     layout = write_state(folder / f"{stem}.safetensors", dict(zip(names, program.state)))
     offsets = [layout.offsets[n] for n in names]
-    notes = {i: f"was {value!r}" for i, value in program.values.items()}
     texts = {
         f"{stem}.c": module.source,
         f"{stem}.h": module.header,
-        f"{stem}_state.h": state_header(module, names, offsets, layout.begin, layout.size, notes),
+        f"{stem}_state.h": state_header(
+            module, names, offsets, layout.begin, layout.size, program.values
+        ),
         "Makefile": makefile(stem),
     }
     for file, text in texts.items():

@@ -335,7 +335,7 @@ class Specialization:
         """One call."""
         arrays = [_array_of(leaves[i]) for i in self.positions]
         for h in self.hyperparameters:
-            arrays.append(np.array(h.holder[h.key], h.var.type.dtype.numpy))
+            arrays.append(np.array(h.value(), h.var.type.dtype.numpy))
         outputs = self.bound(arrays)
         if self._epoch is not None:
             self._epoch.count += 1

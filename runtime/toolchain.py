@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gradc.codegen.c.target import build_flags
@@ -43,6 +43,8 @@ ENVIRONMENT = (
     "CPPFLAGS", "LDFLAGS", "CCC_OVERRIDE_OPTIONS", "SDKROOT", "MACOSX_DEPLOYMENT_TARGET",
     "ZIG_LIB_DIR",
 )  # fmt: skip
+# Commands that run a compiler found elsewhere.
+WRAPPERS = ("ccache", "sccache", "distcc", "icecc")
 WAYS_OUT = (
     "install gcc or clang, or `pip install ziglang`, or set GRADC_CC to a compiler; "
     "backend='numpy' and backend='jax' need none"
@@ -77,13 +79,15 @@ class Compiler:
     stamp: str
     openmp: bool
 
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """The flags generated C is compiled with here, the user's own last."""
+    def flags(self, source: str) -> tuple[str, ...]:
+        """The flags to compile `source` with here, the user's own last.
+
+        OpenMP's run-time library is linked only where the text has a use for it.
+        """
         if self.kind == "other":
             own = build_flags("baseline")
         else:
-            own = build_flags("native", threads=self.openmp)
+            own = build_flags("native", threads=self.openmp and "_OPENMP" in source)
         return (*own, *config.cflags)
 
     @property
@@ -163,19 +167,36 @@ def _search(candidates: Sequence[tuple[str, ...]], stamps: Path | None) -> Compi
 
 
 def _known(argv: tuple[str, ...], stamps: Path | None) -> Compiler | str:
-    """The compiler, from its stamp where nothing changed, or why it is none."""
+    """The compiler, from its note where nothing changed, or why it is none."""
     stamp = _stamp(argv)
-    note = None
-    if stamps is not None and "-m" not in argv:  # what a module holds, the command cannot tell
-        digest = hashlib.sha256("\0".join((stamp, *argv, *_environment())).encode()).hexdigest()
-        note = stamps / f"cc-{digest[:32]}.json"
-        known = _read_stamp(note, argv, stamp)
-        if known is not None:
-            return known
-    answer = _identify(argv, stamp)
-    if note is not None and isinstance(answer, Compiler):
-        _write_stamp(note, answer)
-    return answer
+    said: str | None = None
+    if _is_opaque(argv):
+        answer = _version(argv)
+        if isinstance(answer, _Unusable):
+            return answer.reason
+        said = answer
+        stamp += f" {hashlib.sha256(said.encode()).hexdigest()[:16]}"
+    digest = hashlib.sha256("\0".join((stamp, *argv, *_environment())).encode()).hexdigest()
+    note = None if stamps is None else stamps / f"cc-{digest[:32]}.json"
+    known = None if note is None else _read_note(note, argv, stamp)
+    if known is not None:
+        return known
+    found = _identify(argv, stamp, said)
+    if note is not None and isinstance(found, Compiler):
+        _write_note(note, found)
+    return found
+
+
+def _is_opaque(argv: tuple[str, ...]) -> bool:
+    """Whether the command runs something that its own files do not show: a script, a wrapper."""
+    path = os.path.realpath(argv[0])
+    if "-m" in argv or os.path.basename(path) in WRAPPERS:
+        return True
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return True
 
 
 def _stamp(argv: tuple[str, ...]) -> str:
@@ -194,7 +215,7 @@ def _environment() -> list[str]:
     return [f"{name}={os.environ[name]}" for name in ENVIRONMENT if name in os.environ]
 
 
-def _read_stamp(note: Path, argv: tuple[str, ...], stamp: str) -> Compiler | None:
+def _read_note(note: Path, argv: tuple[str, ...], stamp: str) -> Compiler | None:
     try:
         data = json.loads(note.read_bytes())
         found = Compiler(
@@ -206,7 +227,7 @@ def _read_stamp(note: Path, argv: tuple[str, ...], stamp: str) -> Compiler | Non
     return found if found.argv == argv and found.stamp == stamp else None
 
 
-def _write_stamp(note: Path, compiler: Compiler) -> None:
+def _write_note(note: Path, compiler: Compiler) -> None:
     temporary = note.with_name(f"tmp-{os.getpid()}-{note.name}")
     try:
         temporary.write_text(json.dumps(asdict(compiler)))
@@ -215,20 +236,34 @@ def _write_stamp(note: Path, compiler: Compiler) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _identify(argv: tuple[str, ...], stamp: str) -> Compiler | str:
+@dataclass(frozen=True, slots=True)
+class _Unusable:
+    """Why a command is no compiler."""
+
+    reason: str
+
+
+def _version(argv: tuple[str, ...]) -> str | _Unusable:
+    """What the command says to `--version`."""
     with private_folder() as folder:
         try:
             run = _run((*argv, "--version"), folder, IDENTIFY_TIMEOUT)
         except OSError as error:
-            return f"cannot be run ({error.strerror})"
-        lines = run.output.strip().splitlines()
-        if run.timed_out:
-            return f"--version did not return within {IDENTIFY_TIMEOUT:.0f} s"
-        if run.status != 0 or not lines:
-            return f"--version failed ({run.outcome})"
-        kind = _kind(argv, run.output)
-        found = Compiler(argv, kind, lines[0].strip(), stamp, openmp=False)
-        return Compiler(argv, kind, found.version, stamp, _openmp_works(found, folder))
+            return _Unusable(f"cannot be run ({error.strerror})")
+    if run.timed_out:
+        return _Unusable(f"--version did not return within {IDENTIFY_TIMEOUT:.0f} s")
+    if run.status != 0 or not run.output.strip():
+        return _Unusable(f"--version failed ({run.outcome})")
+    return run.output
+
+
+def _identify(argv: tuple[str, ...], stamp: str, said: str | None) -> Compiler | str:
+    answer = _version(argv) if said is None else said
+    if isinstance(answer, _Unusable):
+        return answer.reason
+    version = answer.strip().splitlines()[0].strip()
+    found = Compiler(argv, _kind(argv, answer), version, stamp, openmp=False)
+    return replace(found, openmp=_openmp_works(found))
 
 
 def _kind(argv: tuple[str, ...], text: str) -> str:
@@ -239,16 +274,15 @@ def _kind(argv: tuple[str, ...], text: str) -> str:
     return "gcc" if "Free Software Foundation" in text else "other"
 
 
-def _openmp_works(compiler: Compiler, folder: Path) -> bool:
+def _openmp_works(compiler: Compiler) -> bool:
     """Ask by building: headers, linker and run-time library may each be missing."""
     if compiler.kind not in ("gcc", "clang"):
         return False  # a library that zig links with -fopenmp does not load
-    (folder / SOURCE).write_text(_OPENMP_PROBE)
-    flags = ("-O1", "-fopenmp", "-fPIC", "-shared")
-    run = _run(_command(compiler, flags), folder, IDENTIFY_TIMEOUT)
-    if run.status != 0:
-        return False
-    return _loads(folder / LIBRARY)
+    with private_folder() as folder:
+        (folder / SOURCE).write_text(_OPENMP_PROBE)
+        flags = ("-O1", "-fopenmp", "-fPIC", "-shared")
+        run = _run(_command(compiler, flags), folder, IDENTIFY_TIMEOUT)
+        return run.status == 0 and _loads(folder / LIBRARY)
 
 
 def _loads(library: Path) -> bool:
@@ -328,7 +362,15 @@ class private_folder:
 
 
 def make_private_folder(inside: Path | None = None, prefix: str = "gradc-") -> Path:
-    """A new directory with mode 0700; `inside` None: the first temporary place that has room."""
+    """A new directory with mode 0700.
+
+    Args:
+        inside: where to make it; the first temporary place that has room by default.
+
+    Raises:
+        OSError: not in `inside`.
+        CompileError: no temporary place will do.
+    """
     if inside is not None:
         return _fresh(inside, prefix)
     error: OSError | None = None
@@ -338,7 +380,8 @@ def make_private_folder(inside: Path | None = None, prefix: str = "gradc-") -> P
                 return _fresh(Path(place), prefix)
             except OSError as found:
                 error = found
-    raise error or FileNotFoundError("there is no temporary directory")
+    reason = "there is no temporary directory" if error is None else str(error)
+    raise CompileError(f"there is no place to compile in: {reason}", hint="TMPDIR names one")
 
 
 def _fresh(place: Path, prefix: str) -> Path:

@@ -41,6 +41,7 @@ from gradc.tracer.record import (
 from gradc.tracer.rules.evaluate import evaluate
 from gradc.tracer.storage import Array, Storage
 from gradc.tracer.tensor import Tensor, new_tensor, view_tensor
+from gradc.tracer.trace import read_number
 
 Scalar = bool | int | float
 
@@ -72,11 +73,14 @@ def constant(array: Array) -> Tensor:
     return new_tensor(np.array(array, order="C"))
 
 
-def hyperparameter(holder: Any, key: str) -> Any:
-    """`holder[key]`: a Python number eagerly, a run-time scalar in a trace."""
+def hyperparameter(holder: Any, key: Any) -> Any:
+    """`holder[key]`: a Python number eagerly, a run-time scalar in a trace.
+
+    A tuple as key is a path: `("betas", 0)` is `holder["betas"][0]`.
+    """
     if CONTEXT.trace is not None:
         return CONTEXT.trace.hyperparameter(holder, key)
-    return holder[key]
+    return read_number(holder, key)
 
 
 # -- recording ------------------------------------------------------------------------------

@@ -46,12 +46,16 @@ class Capture:
 
 @dataclass(eq=False)
 class Hyperparameter:
-    """A number read anew at every call: `float(holder[key])`."""
+    """A number read anew at every call: `read_number(holder, key)`."""
 
     holder: Any
     key: Any
     var: Var
     tensor: Tensor
+
+    def value(self) -> Any:
+        """The number now."""
+        return read_number(self.holder, self.key)
 
 
 @dataclass(eq=False)
@@ -130,11 +134,12 @@ class Trace:
         known = self.hyperparameters.get((id(holder), key))
         if known is not None:
             return known.tensor
-        value = holder[key]
+        value = read_number(holder, key)
         if isinstance(value, Tensor):
             return value
         dtype = int64 if isinstance(value, int) else float64
-        var = Var(TensorType((), dtype), str(key))
+        name = "".join(map(str, key)) if isinstance(key, tuple) else str(key)
+        var = Var(TensorType((), dtype), name)
         tensor = self.tensor(var)
         tensor._weak = True
         self.hyperparameters[id(holder), key] = Hyperparameter(holder, key, var, tensor)
@@ -321,6 +326,15 @@ class Trace:
                 needed.update(a for a in eqn.inputs if isinstance(a, Var))
             elif eqn.phase is Phase.FORWARD:
                 eqns[i] = eqn.replace(phase=Phase.UPDATE)
+
+
+def read_number(holder: Any, key: Any) -> Any:
+    """`holder[key]`, where a tuple as key is a path."""
+    if isinstance(key, tuple):
+        for part in key:
+            holder = holder[part]
+        return holder
+    return holder[key]
 
 
 class NeedsStatic(Exception):

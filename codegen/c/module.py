@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gradc.codegen.c.names import Names, c_comment, c_name, c_string, check_exported
-from gradc.codegen.c.printer import Printer, block_comment, literal, wrap, wrap_list
+from gradc.codegen.c.printer import Printer, block_comment, checks, literal, wrap, wrap_list
 from gradc.codegen.c.snippets import needed
 from gradc.codegen.c.target import ABI_VERSION, RECORD_BYTES
 from gradc.codegen.loops import ir
@@ -29,6 +29,8 @@ from gradc.tracer.graph.source import Location
 from gradc.tracer.graph.types import TensorType
 
 FOLDER = Path(__file__).parent
+# What the part function calls its parameters and its one variable.
+PART_NAMES = ("in", "out", "work", "tid", "n", "record")
 _COMMENT_OR_STRING = re.compile(r"/\*.*?\*/|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
 
 
@@ -129,7 +131,7 @@ class _Emitter:
     def __init__(self, module: ir.Module, graph: Graph, name: str | None) -> None:
         self.module, self.graph = module, graph
         self.name = _exported_name(module.name) if name is None else check_exported(name)
-        self.file_scope = Names(taken=_own_names(self.name))
+        self.file_scope = Names(taken=_own_names(self.name), avoid=PART_NAMES)
         self.printer = Printer(self.file_scope)
         self.functions = {f: self.file_scope.fresh(f.name, "k") for f in module.funcs}
         self.constants = {
@@ -215,20 +217,21 @@ class _Emitter:
         functions = list(self.kernels())
         part = self.part()
         tables = self.tables()
-        entry = self.fill("entry.c")
+        entry = self.fill("entry.c").rstrip()
         for helper in ("gradc_record", "gradc_overlaps", "gradc_unusable"):
             self.printer.use(helper)
         helpers = needed(self.printer.helpers)
         return "\n\n".join(
             [
                 self.header().rstrip(),
-                *_PREAMBLE,
+                *PREAMBLE,
                 *helpers,
                 *self.constant_tables(),
                 *functions,
                 part,
                 *tables,
                 entry,
+                CLOSING,
             ]
         )
 
@@ -265,7 +268,7 @@ class _Emitter:
             "const void *const *in", "void *const *out", "unsigned char *work", "int64_t tid",
             "int64_t n",
         ]  # fmt: skip
-        scope = Names(taken=("record",), outer=self.file_scope)
+        scope = Names(taken=PART_NAMES, outer=self.file_scope)
         lines = [*block_comment(["the whole program; every kernel is the first thread's work"]),
                  *wrap_list(head, parameters, ")"), "{"]  # fmt: skip
         lines.append("    (void)n;")
@@ -367,12 +370,17 @@ class _Emitter:
         return "\n".join(wrap_list(head, rows or ["0"], "};"))
 
 
-_PREAMBLE = (
+PREAMBLE = (
     "#if defined(__cplusplus) && !defined(restrict)\n#define restrict __restrict__\n#endif",
-    "/* Each expression is rounded as it is written, whatever flags this is compiled with. */\n"
+    "/* Each expression is rounded as it is written, whatever flags this is compiled with; and\n"
+    "   comparisons are the program's own, also where they always hold. */\n"
     "#if defined(__clang__)\n#pragma STDC FP_CONTRACT OFF\n"
-    '#elif defined(__GNUC__)\n#pragma GCC optimize("fp-contract=off")\n#endif',
+    '#elif defined(__GNUC__)\n#pragma GCC optimize("fp-contract=off")\n#endif\n'
+    "#if defined(__GNUC__)\n#pragma GCC diagnostic push\n"
+    '#pragma GCC diagnostic ignored "-Wtautological-compare"\n'
+    '#pragma GCC diagnostic ignored "-Wtype-limits"\n#endif',
 )
+CLOSING = "#if defined(__GNUC__)\n#pragma GCC diagnostic pop\n#endif\n"
 
 
 def _exported_name(name: str) -> str:
@@ -419,19 +427,11 @@ def _check_sites(module: ir.Module, graph: Graph) -> Iterator[tuple[int, CheckSi
     """What each check of the module means, from the eqn that asked for it."""
     eqns = {e.id: e for e in graph.eqns}
     for func in module.funcs:
-        for check in _checks(func.body):
+        for check in checks(func.body):
             eqn = eqns.get(check.eqn)
             prim, loc = (eqn.prim.name, eqn.loc) if eqn is not None else ("", None)
             message = str(eqn.params.get("message", "")) if eqn is not None else ""
             yield check.eqn, CheckSite(check.eqn, check.kind, prim, loc, message)
-
-
-def _checks(body: Sequence[ir.Stmt]) -> Iterator[ir.Check]:
-    for stmt in body:
-        if isinstance(stmt, ir.Check):
-            yield stmt
-    for loop in ir.loops(body):
-        yield from (s for s in loop.body if isinstance(s, ir.Check))
 
 
 def _table(slot: ir.Slot) -> str:

@@ -47,10 +47,8 @@ MACROS = _words(
     "assert errno stdin stdout stderr offsetof near far min max major minor makedev complex "
     "imaginary minimum vector pixel signbit isnan isinf"
 )
-# What generated files use themselves.
-TAKEN = _words(
-    "in out work options record status tid n size_t ptrdiff_t main intptr_t uintptr_t"
-)
+# Types every generated file names, and what no file may define.
+TAKEN = _words("main size_t ptrdiff_t intptr_t uintptr_t wchar_t")
 TYPES = re.compile(r"u?int(8|16|32|64)_t|U?INT(8|16|32|64)_(MIN|MAX|C)")
 # Functions of the C library, which compilers know without a header and warn about.
 LIBRARY = _words(
@@ -113,12 +111,17 @@ def c_name(text: str, kind: str = "v") -> str:
 class Names:
     """The identifiers of one scope: each key is given a C name of its own, and keeps it.
 
-    A scope nested in another (`outer`) does not reuse the outer one's names.
+    A scope nested in another (`outer`) does not reuse the outer one's names. Names to `avoid` are
+    not given out here, but a nested scope may use them.
     """
 
-    def __init__(self, taken: Iterable[str] = (), outer: Names | None = None) -> None:
+    def __init__(
+        self, taken: Iterable[str] = (), outer: Names | None = None, avoid: Iterable[str] = ()
+    ) -> None:
         self._taken = set(taken)
+        self._avoid = frozenset(avoid)
         self._names: dict[object, str] = {}
+        self._next: dict[str, int] = {}  # the last number tried, so that n equal names cost n
         self._outer = outer
 
     def __getitem__(self, key: object) -> str:
@@ -148,11 +151,10 @@ class Names:
 
     def fresh(self, text: str, kind: str = "v") -> str:
         """A name made from `text` that nothing else in the scope has."""
-        base = c_name(text, kind)
-        name, number = base, 2
-        while self.is_taken(name):
+        base = name = c_name(text, kind)
+        while self.is_taken(name) or name in self._avoid:
+            number = self._next[base] = self._next.get(base, 1) + 1
             name = f"{base.rstrip('_')}_{number}"
-            number += 1
         return self.reserve(name)
 
 

@@ -9,11 +9,12 @@ bytes, and one function points the program at them.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence, Set
 
 from gradc.codegen.c.module import CModule, Port
 from gradc.codegen.c.names import Names, c_comment
-from gradc.codegen.c.printer import block_comment
+from gradc.codegen.c.printer import block_comment, literal
 from gradc.codegen.c.target import FLAGS, REASONS, WARNING_FLAGS
 from gradc.tracer.graph.dims import format_shape
 
@@ -55,16 +56,16 @@ def state_header(
     offsets: Sequence[int],
     begin: int,
     size: int,
-    notes: Mapping[int, str],
+    values: Mapping[int, float | int],
 ) -> str:
     """The text of `<name>_state.h`.
 
     Args:
         names: what the user calls each state input.
         offsets: where each state input lies in the block of state.
-        notes: remarks on inputs, by position: the value a number had.
         begin: bytes of the state's file before the block.
         size: bytes of the block.
+        values: of inputs that are numbers read at every call, by position.
     """
     name, macro = module.name, module.name.upper()
     lines = [
@@ -80,10 +81,10 @@ def state_header(
         f"#define {macro}_INPUTS {len(module.inputs)}",
         f"#define {macro}_OUTPUTS {len(module.outputs)}",
         "",
-        *_places(f"{macro}_IN", module.inputs[: module.n_args], notes),
-        *_places(f"{macro}_OUT", module.outputs, {}, {o for o, _ in module.aliases}),
+        *_places(f"{macro}_IN", module.inputs[: module.n_args]),
+        *_places(f"{macro}_OUT", module.outputs, {o for o, _ in module.aliases}),
         "",
-        *_bind(module, names, offsets),
+        *_bind(module, names, offsets, values),
         "",
         "#endif",
     ]
@@ -91,44 +92,56 @@ def state_header(
 
 
 def _introduction(name: str, macro: str) -> list[str]:
-    return [
-        f"The state of {name}: {macro}_STATE_BYTES bytes that {name}.safetensors holds from byte",
-        f"{macro}_STATE_BEGIN on. Read them into memory at a multiple of 8, let {name}_bind_state",
-        f"point `in` and `out` at them, and set the places named {macro}_IN_... and",
-        f"{macro}_OUT_... yourself. To save, write the block back to the same place of the file.",
-    ]
+    text = (
+        f"The state of {name}: {macro}_STATE_BYTES bytes that {name}.safetensors holds from byte "
+        f"{macro}_STATE_BEGIN on. Read them into memory at a multiple of 8, let {name}_bind point "
+        f"`in` and `out` at them, and set the other places, named {macro}_IN_... and "
+        f"{macro}_OUT_..., yourself. To save, write the block back to the same place of the file."
+    )
+    return textwrap.wrap(text, 94)
 
 
-def _places(
-    prefix: str, ports: Sequence[Port], notes: Mapping[int, str], without: Set[int] = frozenset()
-) -> list[str]:
+def _places(prefix: str, ports: Sequence[Port], without: Set[int] = frozenset()) -> list[str]:
     scope = Names()
     lines = []
     for i, port in enumerate(ports):
         if i not in without:
             place = f"{prefix}_{scope.fresh(port.name).upper()} {i}"
-            kind = f"{port.type.dtype.name}{format_shape(port.type.shape)}"
-            what = c_comment(f"{kind}  {notes[i]}" if i in notes else kind)
-            lines.append(f"#define {place:<32} /* {what} */")
+            lines.append(f"#define {place:<32} /* {_kind(port)} */")
     return lines
 
 
-def _bind(module: CModule, names: Sequence[str], offsets: Sequence[int]) -> list[str]:
+def _kind(port: Port) -> str:
+    return f"{port.type.dtype.name}{format_shape(port.type.shape)}"
+
+
+def _bind(
+    module: CModule,
+    names: Sequence[str],
+    offsets: Sequence[int],
+    values: Mapping[int, float | int],
+) -> list[str]:
+    remark = [
+        "numbers that Python reads at every call keep the value they had, unless you point `in`",
+        "at another one",
+    ]
     lines = [
-        f"static inline void {module.name}_bind_state(void *state, const void **in, void **out)",
+        *block_comment(remark if values else []),
+        f"static inline void {module.name}_bind(void *state, const void **in, void **out)",
         "{",
         "    unsigned char *const base = (unsigned char *)state;",
     ]
-    if not module.aliases:
-        lines.append("    (void)out;")
-    if len(module.inputs) == module.n_args:
-        lines += ["    (void)base;", "    (void)in;"]
+    for i, value in values.items():
+        port = module.inputs[i]
+        number = literal(value, port.type.dtype)[0]
+        place = f"{port.name}_value"
+        lines.append(f"    static const {port.type.dtype.c_storage} {place} = {number};")
+        lines.append(f"    in[{i}] = &{place};")
     written = {target: output for output, target in module.aliases}
     for k, (user, offset) in enumerate(zip(names, offsets, strict=True)):
         i = module.n_args + k
-        kind = module.inputs[i].type
-        what = c_comment(f"{user}  {kind.dtype.name}{format_shape(kind.shape)}")
+        what = c_comment(f"{user}  {_kind(module.inputs[i])}")
         lines.append(f"    in[{i}] = base + {offset}; /* {what} */")
         if i in written:
             lines.append(f"    out[{written[i]}] = base + {offset};")
-    return [*lines, "}"]
+    return [*lines, "    (void)base, (void)in, (void)out;", "}"]

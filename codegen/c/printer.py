@@ -54,7 +54,9 @@ def literal(value: bool | int | float, dtype: DType) -> Text:
 
 
 def _integer(value: int, dtype: DType) -> Text:
-    if dtype.kind == "u":
+    if dtype.kind == "u" and dtype.bits == 64:  # else `~` would invert too few bits
+        return f"UINT64_C({value})", ATOM
+    if dtype.kind == "u" and dtype.bits == 32:
         return f"{value}u", ATOM
     if value == dtype.min and dtype.bits >= 32:  # C has no negative literals, only negation
         return f"INT{dtype.bits}_MIN", ATOM
@@ -113,7 +115,7 @@ class _FunctionPrinter:
         for buffer in self.func.params:
             if buffer not in self.used:
                 self.line(f"(void){self.names[buffer]};")
-        if self.func.fails and not any(_checks(self.func.body)):
+        if self.func.fails and not any(checks(self.func.body)):
             self.line("(void)record;")
         self.body(self.func.body)
         return "\n".join([*self.lines, "}"])
@@ -223,7 +225,7 @@ class _FunctionPrinter:
         self.line(f"if (!{ok}) {self.use('gradc_fail')}({args});")
 
     def comment(self, stmt: ir.Comment) -> None:
-        self.lines.append(f"{INDENT * self.depth}/* {c_comment(stmt.text)} */")
+        self.lines.append(f"{INDENT * self.depth}/* {c_comment(stmt.text, WIDTH // 2)} */")
 
     # ---- values ---------------------------------------------------------------------------------
 
@@ -231,7 +233,7 @@ class _FunctionPrinter:
         """The text of `e` as the right side of an assignment to a value or to memory."""
         e = self.shallow(e)
         text = self.expr_text(e)
-        fits = isinstance(e, ir.Const | ir.Load) or (isinstance(e, ir.Call) and e.op in COMPARISON)
+        fits = isinstance(e, ir.Const | ir.Load) or text[1] == COMPARE
         if dtype.is_bool and memory and not fits:
             return f"(uint8_t){self.within(text, UNARY)}"
         return text[0]
@@ -303,7 +305,10 @@ class _FunctionPrinter:
     def inverted(self, dtype: DType, operand: Text) -> Text:
         if dtype.is_bool:
             return f"!{self.within(operand, UNARY)}", UNARY
-        return self.narrowed((f"~{self.within(operand, UNARY)}", UNARY), dtype)
+        if operand[1] == ATOM and dtype.bits >= 32:
+            return f"~{operand[0]}", UNARY
+        # Of what C promotes to int, or may see to be 0 or 1, compilers object to `~`.
+        return f"{self.use(f'gradc_bitwise_not_{dtype.short}')}({operand[0]})", ATOM
 
     def narrowed(self, text: Text, dtype: DType) -> Text:
         """Back to a type narrower than int, which C's operators promote to int."""
@@ -456,7 +461,8 @@ def _statements(body: Iterable[ir.Stmt]) -> Iterator[ir.Stmt]:
             yield from _statements(s.orelse)
 
 
-def _checks(body: Iterable[ir.Stmt]) -> Iterator[ir.Check]:
+def checks(body: Iterable[ir.Stmt]) -> Iterator[ir.Check]:
+    """Every check of a body, nested ones included."""
     return (s for s in _statements(body) if isinstance(s, ir.Check))
 
 
@@ -546,6 +552,6 @@ def block_comment(texts: Sequence[str]) -> list[str]:
     """A comment of one or several lines, each sanitised."""
     if not texts:
         return []
-    first, *rest = map(c_comment, texts)
+    first, *rest = (c_comment(t, WIDTH - 6) for t in texts)
     lines = [f"/* {first}", *(f"   {text}".rstrip() for text in rest)]
     return [*lines[:-1], f"{lines[-1]} */"]

@@ -14,6 +14,7 @@ from gradc.codegen.loops.expression import Expressions
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import Buffer, Expr, Func, Load, Note, Slot, Space
 from gradc.codegen.loops.movement import MultiIndex
+from gradc.codegen.loops.optimize import buffers, drop_unused
 from gradc.codegen.plan.access import Walker
 from gradc.codegen.plan.kernel import Kernel, Plan, Root
 from gradc.tracer.graph.ir import Var
@@ -38,9 +39,7 @@ class Context:
         self.expressions = Expressions(plan.producers, self._leaf, self._constant)
         self.walker = Walker(plan.producers, self._is_leaf)
         self._buffers: dict[Slot, Buffer] = {}
-        self._written = {s for r in kernel.roots for s in r.slots}
-        if kernel.scratch_slot is not None:
-            self._written.add(kernel.scratch_slot)
+        self._written = {s for r in kernel.roots for s in r.slots} | set(kernel.scratch)
 
     @property
     def top(self) -> Region:
@@ -53,16 +52,26 @@ class Context:
         found = self._buffers.get(slot)
         if found is None:
             written = slot in self._written
-            name = self.emitter.name(role(slot.name))
+            name = self.emitter.name(slot.role or role(slot.name))
             found = Buffer(name, slot.dtype, slot.shape, Space.PARAM, written)
             self._buffers[slot] = found
             if written:
                 self.emitter.written.add(found)
+            if slot in self.kernel.scratch:
+                self.emitter.pinned.add(found)
         return found
 
     def local_array(self, base: str, dtype: DType, shape: tuple[int, ...]) -> Buffer:
         """An array (or, of shape (), a variable) of the function's own."""
-        return Buffer(self.emitter.name(base), dtype, shape, Space.LOCAL, True)
+        buffer = Buffer(self.emitter.name(base), dtype, shape, Space.LOCAL, True)
+        self.emitter.pinned.add(buffer)
+        return buffer
+
+    def own(self, slot: Slot, index: Index) -> Load:
+        """What the function has stored at `index` of `slot` before."""
+        buffer = self.buffer(slot)
+        self.emitter.pinned.add((buffer, index))
+        return Load(buffer, index)
 
     # ---- values ---------------------------------------------------------------------------------
 
@@ -96,18 +105,20 @@ class Context:
         return Load(self.buffer(slot), ix.ravel(index, slot.shape))
 
     def _constant(self, var: Var, offset: Index) -> Expr:
-        return Load(self.buffer(self.plan.places[var]), offset)
+        return Load(self.buffer(self.plan.constants[var]), offset)
 
     # ---- the function ---------------------------------------------------------------------------
 
     def finish(self, fails: bool = False) -> tuple[Func, tuple[Slot, ...]]:
         """The function, and the arrays to call it with."""
-        ordered = sorted(self._buffers.items(), key=lambda item: not item[1].written)
+        body = drop_unused(tuple(self.emitter.top.stmts))
+        touched = buffers(body)
+        kept = [(s, b) for s, b in self._buffers.items() if b in touched]
+        kept.sort(key=lambda item: not item[1].written)
         note = note_of(self.kernel, self.number)
-        params = tuple(b for _, b in ordered)
         name = function_name(self.kernel, self.number)
-        func = Func(name, params, tuple(self.emitter.top.stmts), note, fails)
-        return func, tuple(s for s, _ in ordered)
+        func = Func(name, tuple(b for _, b in kept), body, note, fails)
+        return func, tuple(s for s, _ in kept)
 
 
 def role(name: str) -> str:

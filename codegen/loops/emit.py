@@ -35,6 +35,7 @@ from gradc.codegen.loops.ir import (
     Read,
     Result,
     Select,
+    Space,
     Stmt,
     Store,
     children,
@@ -72,11 +73,15 @@ class Emitter:
     Attributes:
         written: buffers the function stores to: what is read of them is bound before any store
             of the same body.
+        pinned: buffers, and (buffer, index) places, that hold what the function itself has
+            computed: reading them is never moved out of the body that asks for it.
     """
 
     def __init__(self) -> None:
         self.top = Region(None, 0)
         self.written: set[Buffer] = set()
+        self.pinned: set[Buffer | tuple[Buffer, Index]] = set()
+        self._stays: dict[Expr, bool] = {}
         self._names: dict[str, int] = {}
         self._variables: dict[str, Region] = {}
         self._locals: dict[Local, Region] = {}
@@ -114,13 +119,39 @@ class Emitter:
         last = start + max(stop - start - 1, 0) // step * step
         return self.inner(region, name), ix.symbol(name, start, last), name
 
+    def ranged(self, region: Region, base: str, e: Index, size: int) -> Index:
+        """`e`, known to lie in `range(size)` where its own range does not say so: as a local."""
+        if e.lo >= 0 and e.hi < size:
+            return e
+        local = self.local(base, At(e), region)
+        region.stmts.append(Let(local, At(e)))
+        self._variables[local.name] = region
+        return ix.symbol(local.name, 0, size - 1)
+
     def close(
-        self, body: Region, name: str, start: int, stop: int, step: int = 1, mode: Mode = Mode.SERIAL
+        self,
+        body: Region,
+        name: str,
+        start: int,
+        stop: int,
+        step: int = 1,
+        mode: Mode = Mode.SERIAL,
     ) -> None:
         """Append the loop over `body` to the region around it."""
+        self.close_at(body, name, ix.const(start), ix.const(stop), step, mode)
+
+    def close_at(
+        self,
+        body: Region,
+        name: str,
+        start: Index,
+        stop: Index,
+        step: int = 1,
+        mode: Mode = Mode.SERIAL,
+    ) -> None:
+        """`close` with bounds that depend on outer loops."""
         assert body.parent is not None
-        loop = For(name, ix.const(start), ix.const(stop), step, tuple(body.stmts), mode)
-        body.parent.stmts.append(loop)
+        body.parent.stmts.append(For(name, start, stop, step, tuple(body.stmts), mode))
 
     # ---- placing --------------------------------------------------------------------------------
 
@@ -129,6 +160,19 @@ class Emitter:
         found = self._regions.get(e)
         if found is None:
             found = self._regions[e] = self._find_region(e)
+        return found
+
+    def stays(self, e: Expr) -> bool:
+        """Whether `e` reads something pinned."""
+        found = self._stays.get(e)
+        if found is None:
+            parts = list(children(e))
+            if isinstance(e, Load | At):
+                parts += [a.expr for a in ix.atoms(e.index) if isinstance(a, ix.Value)]
+            found = any(self.stays(c) for c in parts)
+            if isinstance(e, Load):
+                found = found or e.buffer in self.pinned or (e.buffer, e.index) in self.pinned
+            self._stays[e] = found
         return found
 
     def _find_region(self, e: Expr) -> Region:
@@ -171,8 +215,10 @@ class Emitter:
         home = self.region_of(e)
         if isinstance(e, At):
             return At(self.index(e.index, region))
-        hoisted = home is not region and home.encloses(region)
+        hoisted = home is not region and home.encloses(region) and not self.stays(e)
         forced = isinstance(e, Load) and e.buffer in self.written
+        if isinstance(e, Load) and e.buffer.space is Space.LOCAL and e.buffer.shape == ():
+            return e  # a variable: its value is that of the moment
         if isinstance(e, Result):
             return self._bind_results(e, home if hoisted else region)
         if hoisted or forced or self._uses.get(e, 0) > 1:
@@ -210,8 +256,8 @@ class Emitter:
                 return None
             known = region.lookup(atom.expr)
             if known is None:
-                home = self.region_of(atom.expr)
-                known = self.bind(atom.expr, home if home.encloses(region) else region, "at")
+                home = region if self.stays(atom.expr) else self.region_of(atom.expr)
+                known = self.bind(atom.expr, home, "at")
             assert isinstance(known, Read)
             self._variables[known.local.name] = self._locals[known.local]
             return ix.symbol(known.local.name, atom.lo, atom.hi)
@@ -220,10 +266,15 @@ class Emitter:
 
     # ---- bodies ---------------------------------------------------------------------------------
 
-    def body(self, region: Region, stmts: Sequence[Stmt]) -> None:
+    def body(self, region: Region, stmts: Sequence[Stmt], first: Sequence[Expr] = ()) -> None:
         """Append stores, accumulations and checks whose expressions are not placed yet: all values
-        first, then the effects in order."""
+        first, then the effects in order. What of `first` is used is bound in that order, so that
+        no expression grows deep."""
         self.count(x for s in stmts for x in _parts(s))
+        for e in first:
+            if e in self._uses and not isinstance(e, Const | Read | At):
+                self._uses[e] += 1
+                self.use(e, region)
         region.stmts += [self._placed(s, region) for s in stmts]
 
     def _placed(self, s: Stmt, region: Region) -> Stmt:

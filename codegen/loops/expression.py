@@ -45,12 +45,16 @@ class Interner:
 
     def __init__(self) -> None:
         self._known: dict[tuple[object, ...], Expr] = {}
+        self._interned: set[Expr] = set()
 
     def __call__(self, e: Expr) -> Expr:
         """The interned equal of `e`; its operands first."""
-        new = tuple(self(c) for c in children(e))
-        e = with_children(e, new)
-        return self._known.setdefault(_key(e), e)
+        if e in self._interned:
+            return e
+        e = with_children(e, tuple(self(c) for c in children(e)))
+        found = self._known.setdefault(_key(e), e)
+        self._interned.add(found)
+        return found
 
 
 def _key(e: Expr) -> tuple[object, ...]:
@@ -151,7 +155,7 @@ class Expressions:
 
     def safe_index(self, e: Expr, size: int, wrap: bool) -> Index:
         """A loaded index as one that is in bounds whatever was loaded; checks are made apart."""
-        if isinstance(e, At) and 0 <= e.index.lo and e.index.hi < size:
+        if isinstance(e, At) and e.index.lo >= 0 and e.index.hi < size:
             return e.index
         if isinstance(e, Const) and -size * wrap <= e.value < size:
             return ix.const(int(e.value) % size)

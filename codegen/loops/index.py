@@ -4,7 +4,7 @@
     Atom  ::=  Var           a loop variable or an int64 local, with its least and greatest value
             |  Value         an int64 Loop IR expression used as an index (bound to a Var later)
             |  Div | Mod     floor division and remainder by a positive constant
-            |  Min | Max     the lesser or greater of two indices
+            |  Min           the lesser of two indices; the greater is -min(-a, -b)
 
 Expressions are hash-consed: equal means identical. Every one knows a range, which is how bounds
 are proved and divisions vanish:
@@ -92,16 +92,6 @@ class Min(Atom):
         self.left, self.right = left, right
 
 
-class Max(Atom):
-    """The greater of two indices."""
-
-    __slots__ = ("left", "right")
-
-    def __init__(self, key: tuple[object, ...], left: Index, right: Index) -> None:
-        super().__init__(key, max(left.lo, right.lo), max(left.hi, right.hi))
-        self.left, self.right = left, right
-
-
 Term: TypeAlias = tuple[Atom, int]
 
 
@@ -162,7 +152,9 @@ def var(name: str, size: int) -> Index:
 
 
 def symbol(name: str, lo: int, hi: int) -> Index:
-    """The variable `name` with values in `[lo, hi]`."""
+    """The variable `name` with values in `[lo, hi]`; a constant where that is one number."""
+    if lo == hi:
+        return const(lo)
     key = ("var", name, lo, hi)
     atom = _atoms.get(key)
     if atom is None:
@@ -172,6 +164,8 @@ def symbol(name: str, lo: int, hi: int) -> Index:
 
 def value(expr: Expr, lo: int = -UNBOUNDED, hi: int = UNBOUNDED) -> Index:
     """An int64 expression as an index with values in `[lo, hi]`; the same object, the same atom."""
+    if lo == hi:
+        return const(lo)
     key = ("value", expr, lo, hi)
     atom = _atoms.get(key)
     if atom is None:
@@ -193,16 +187,8 @@ def minimum(left: Index, right: Index) -> Index:
 
 
 def maximum(left: Index, right: Index) -> Index:
-    """The greater of the two; decided here where the ranges say so."""
-    if left.lo >= right.hi:
-        return left
-    if right.lo >= left.hi:
-        return right
-    key = ("max", left, right)
-    atom = _atoms.get(key)
-    if atom is None:
-        atom = _atoms[key] = Max(key, left, right)
-    return of_atom(atom)
+    """The greater of the two."""
+    return minimum(left * -1, right * -1) * -1
 
 
 def clamp(e: Index, lo: int, hi: int) -> Index:
@@ -285,7 +271,7 @@ def _common_factor(e: Index, c: int) -> tuple[int, Index, Index] | None:
         high = [(a, k // g) for a, k in e.terms if k % g == 0]
         k0, c0 = divmod(e.constant, g)
         low = _index(c0, tuple((a, k) for a, k in e.terms if k % g))
-        if 0 <= low.lo and low.hi < g:
+        if low.lo >= 0 and low.hi < g:
             return g, _sum(k0, high), low
     return None
 
@@ -344,8 +330,6 @@ def _substitute_atom(atom: Atom, replace: Callable[[Atom], Index | None]) -> Ind
         return substitute(atom.operand, replace) % atom.divisor
     if isinstance(atom, Min):
         return minimum(substitute(atom.left, replace), substitute(atom.right, replace))
-    if isinstance(atom, Max):
-        return maximum(substitute(atom.left, replace), substitute(atom.right, replace))
     return of_atom(atom)
 
 
@@ -355,7 +339,7 @@ def atoms(e: Index) -> Iterable[Atom]:
         yield atom
         if isinstance(atom, Div | Mod):
             yield from atoms(atom.operand)
-        elif isinstance(atom, Min | Max):
+        elif isinstance(atom, Min):
             yield from atoms(atom.left)
             yield from atoms(atom.right)
 
@@ -388,8 +372,6 @@ def _evaluate_atom(atom: Atom, values: Mapping[str, int]) -> int:
         return evaluate(atom.operand, values) % atom.divisor
     if isinstance(atom, Min):
         return min(evaluate(atom.left, values), evaluate(atom.right, values))
-    if isinstance(atom, Max):
-        return max(evaluate(atom.left, values), evaluate(atom.right, values))
     raise TypeError(f"{atom} has no value of its own")
 
 
@@ -410,8 +392,6 @@ def format_atom(atom: Atom) -> str:
         return f"({format_index(atom.operand)})%{atom.divisor}"
     if isinstance(atom, Min):
         return f"min({format_index(atom.left)}, {format_index(atom.right)})"
-    if isinstance(atom, Max):
-        return f"max({format_index(atom.left)}, {format_index(atom.right)})"
     if isinstance(atom, Value):
         return f"[{atom.expr}]"
     raise TypeError(type(atom).__name__)

@@ -33,7 +33,6 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 import numpy as np
-
 from gradc.codegen.loops.index import Index
 from gradc.tracer.graph.ir import Phase
 from gradc.tracer.graph.source import Location
@@ -368,6 +367,7 @@ class Slot:
         name: the user's name where there is one, for call sites; unique in the module.
         index: position among inputs or outputs; -1 otherwise.
         offset: bytes from the start of `work`, a multiple of 64; the error record is [0, 64).
+        role: what functions call it; taken from the name where not given.
     """
 
     name: str
@@ -377,6 +377,7 @@ class Slot:
     index: int = -1
     offset: int = 0
     data: np.ndarray[Any, Any] | None = None
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)

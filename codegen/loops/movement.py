@@ -43,6 +43,14 @@ class Guard:
             return True if hi < b else False if lo >= b else None
         return (lo == b) if lo == hi else False if not lo <= b <= hi else None
 
+    def boundary(self, atom: ix.Atom) -> int | None:
+        """The value of `atom` from which on the guard says otherwise, if it is affine in it alone
+        (and no test of equality)."""
+        if self.op == "eq" or len(self.index.terms) != 1 or self.index.terms[0][0] is not atom:
+            return None
+        c, rest = self.index.terms[0][1], self.bound - self.index.constant
+        return -(-rest // c) if c > 0 else rest // c + 1
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:

@@ -10,6 +10,7 @@ along the whole inner one:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from math import prod
 
 from gradc.codegen.loops import index as ix
@@ -28,12 +29,16 @@ def refine(shapes: Iterable[tuple[int, ...]], total: int) -> list[int]:
             if all(cut % c == 0 or c % cut == 0 for c in cuts):
                 cuts.add(cut)
     ordered = sorted(cuts, reverse=True)
-    return [a // b for a, b in zip(ordered, ordered[1:])]
+    return [a // b for a, b in pairwise(ordered)]
 
 
-def collapse(variables: Sequence[Index], sizes: Sequence[int], offsets: Iterable[Index]) -> list[int]:
+def collapse(
+    variables: Sequence[Index], sizes: Sequence[int], offsets: Iterable[Index]
+) -> list[int]:
     """The sizes of the merged axes; `variables[a]` runs over `sizes[a]`. Axes of size 1 vanish."""
     offsets = list(offsets)
+    if 0 in sizes:
+        return [0]
     merged: list[int] = []
     previous: Index | None = None
     for v, n in zip(variables, sizes, strict=True):

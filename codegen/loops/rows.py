@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import prod
 
 from gradc.codegen.loops import index as ix
@@ -23,7 +24,6 @@ from gradc.codegen.loops.ir import (
     Accumulate,
     Alloc,
     Buffer,
-    Check,
     Const,
     Expr,
     Func,
@@ -36,7 +36,7 @@ from gradc.codegen.loops.ir import (
     Store,
     call,
 )
-from gradc.codegen.loops.movement import MultiIndex
+from gradc.codegen.loops.movement import Guard, MultiIndex
 from gradc.codegen.loops.nest import collapse, refine
 from gradc.codegen.loops.scalar import COMBINERS, cast_to, identity
 from gradc.codegen.loops.structured import check_statements
@@ -44,18 +44,27 @@ from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind, Stage
 from gradc.codegen.plan.roots import starts
 from gradc.tracer import ops
 from gradc.tracer.graph.ir import Var
+from gradc.tracer.graph.types import DType
 
 LANE_BYTES = 64
+BLOCK = 8192  # elements summed before a partial sum is put away
+MAX_PIECES = 6  # loops a stage may be cut into
 _SHORT = {"add": "sum", "mul": "product", "maximum": "greatest", "minimum": "least",
           "bitwise_or": "any", "bitwise_and": "all"}  # fmt: skip
 
 
 @dataclass(slots=True)
 class _Axis:
-    """One loop to come: its base name and size."""
+    """One loop to come: its base name, its size, and where it is cut into loops of their own, so
+    that each knows which piece of a concatenation or padding it is in."""
 
     base: str
     size: int
+    cuts: list[int]
+
+    @property
+    def pieces(self) -> list[tuple[int, int]]:
+        return list(pairwise((0, *self.cuts, self.size)))
 
 
 @dataclass(slots=True)
@@ -76,7 +85,6 @@ class _Nest:
     stage: Stage
     axes: list[_Axis]
     row: Index
-    row_axes: list[int]
     lanes: list[_Lanes] = field(default_factory=list)
     variables: list[Index] = field(default_factory=list)
 
@@ -92,8 +100,8 @@ class _RowsBuilder:
         self.emitter = ctx.emitter
         self.kernel = ctx.kernel
         self.rows = 1 if self.kernel.rows is None else self.kernel.rows
-        self.stage: Stage | None = None
         self.results: dict[Root, Expr] = {}  # reductions that are complete
+        self.done: set[Root] = set()  # of earlier stages
         self.scratch: dict[Root, Buffer] = {}
         self.totals: dict[Root, Buffer] = {}  # lanes of exits, over rows
         ctx.own_leaf = self.leaf
@@ -118,15 +126,14 @@ class _RowsBuilder:
         if root in self.results:
             return self.results[root]
         if root.kind is RootKind.REDUCE:
-            slot = self.ctx.plan.places[var]
-            return Load(self.ctx.buffer(slot), ix.ravel(index, root.out_shape))
-        if self.stage is not None and root in self.stage.roots:
+            return self.ctx.own(self.ctx.plan.places[var], ix.ravel(index, root.out_shape))
+        if root not in self.done:
             return None
         if root in self.scratch:
             offset = ix.ravel(index, root.shape)
             return Load(self.scratch[root], offset % (root.size // self.rows))
-        if root.slots and not (root.tail and self.stage is None):
-            return Load(self.ctx.buffer(root.slots[0]), ix.ravel(index, root.shape))
+        if root.slots:
+            return self.ctx.own(root.slots[0], ix.ravel(index, root.shape))
         return None
 
     # ---- rows -----------------------------------------------------------------------------------
@@ -144,7 +151,7 @@ class _RowsBuilder:
         row = ix.ravel(variables, axes)
         self.alloc_scratch(body, self.ctx.top)
         for stage in self.kernel.stages:
-            self.run_stage(region, stage, row, axes)
+            self.run_stage(region, stage, row)
         for body_region, name, n in reversed(opened):
             self.emitter.close(body_region, name, 0, n)
 
@@ -180,18 +187,18 @@ class _RowsBuilder:
 
     # ---- one stage ------------------------------------------------------------------------------
 
-    def run_stage(self, region: Region, stage: Stage, row: Index, row_axes: list[int]) -> None:
-        self.stage = stage
+    def run_stage(self, region: Region, stage: Stage, row: Index) -> None:
         self.ctx.expressions.forget()
         if stage.inner:
-            axes = self.stage_axes(stage, row, row_axes)
-            nest = _Nest(stage, [_Axis("jklm"[min(a, 3)], n) for a, n in enumerate(axes)], row, row_axes)
-            self.open(region, nest, 0)
+            sizes = self.stage_axes(stage, row)
+            axes = [_Axis("jklm"[min(a, 3)], n, []) for a, n in enumerate(sizes)]
+            self.cut(axes, stage, row)
+            self.open(region, _Nest(stage, axes, row), 0)
         else:
             self.empty_reductions(region, stage, row)
-        self.stage = None
+        self.done |= set(stage.roots)
 
-    def stage_axes(self, stage: Stage, row: Index, row_axes: list[int]) -> list[int]:
+    def stage_axes(self, stage: Stage, row: Index) -> list[int]:
         if stage.inner == 1:
             return []
         shapes = [_suffix(s, self.rows, stage.inner) for s in _shapes(stage.roots)]
@@ -203,22 +210,42 @@ class _RowsBuilder:
             offsets += self.offsets(root, ix.unravel(flat, root.shape))
         return collapse(variables, fine, offsets)
 
+    def cut(self, axes: list[_Axis], stage: Stage, row: Index) -> None:
+        """Find the cuts of the axes: where guards that depend on one axis alone turn."""
+        if not any(r.path is not None and r.path.guards for r in stage.roots):
+            return
+        variables = [ix.var(f"e{a}", axis.size) for a, axis in enumerate(axes)]
+        flat = row * stage.inner + ix.ravel(variables, [a.size for a in axes])
+        guards: dict[Guard, None] = {}
+        for root in stage.roots:
+            index = ix.unravel(flat, root.shape)
+            guards |= self.ctx.walker.reads(starts(root, index, self.ctx.plan.values)).guards
+        pieces = 1
+        for v, axis in zip(variables, axes, strict=True):
+            found = {g.boundary(v.terms[0][0]) for g in guards}
+            cuts = sorted(t for t in found if t is not None and 0 < t < axis.size)
+            pieces *= len(cuts) + 1
+            if pieces <= MAX_PIECES:
+                axis.cuts = cuts
+
     def open(self, region: Region, nest: _Nest, depth: int) -> None:
         """The loops from `depth` inwards; reductions complete at this depth are combined after."""
         starting = self.start_lanes(region, nest, depth)
         if depth == len(nest.axes):
             self.body(region, nest, nest.variables, None)
         elif depth == len(nest.axes) - 1:
-            self.innermost(region, nest)
+            for start, stop in nest.axes[depth].pieces:
+                self.innermost(region, nest, start, stop)
         else:
-            axis = nest.axes[depth]
-            body, v, name = self.emitter.loop(region, axis.base, 0, axis.size)
-            nest.variables.append(v)
-            self.open(body, nest, depth + 1)
-            nest.variables.pop()
-            self.emitter.close(body, name, 0, axis.size)
+            for start, stop in nest.axes[depth].pieces:
+                body, v, name = self.emitter.loop(region, nest.axes[depth].base, start, stop)
+                nest.variables.append(v)
+                self.open(body, nest, depth + 1)
+                nest.variables.pop()
+                self.emitter.close(body, name, start, stop)
         for lanes in starting:
             self.combine(region, lanes, nest)
+            nest.lanes.remove(lanes)
 
     def start_lanes(self, region: Region, nest: _Nest, depth: int) -> list[_Lanes]:
         """Open the reductions whose remaining loops, from `depth` on, are all summed over."""
@@ -249,34 +276,59 @@ class _RowsBuilder:
         region.stmts.append(Alloc(buffer, identity(op, dtype)))
         return _Lanes(root, buffer, op, depth, out)
 
-    def innermost(self, region: Region, nest: _Nest) -> None:
+    def innermost(self, region: Region, nest: _Nest, start: int, stop: int) -> None:
         axis = nest.axes[-1]
         width = lane_count(nest.stage, axis.size) if nest.lanes else 1
         if width == 1:
-            body, v, name = self.emitter.loop(region, axis.base, 0, axis.size)
+            body, v, name = self.emitter.loop(region, axis.base, start, stop)
             self.body(body, nest, [*nest.variables, v], None)
             mode = self.mode(nest, [*nest.variables, v], v)
-            self.emitter.close(body, name, 0, axis.size, mode=mode)
+            self.emitter.close(body, name, start, stop, mode=mode)
             return
-        main = axis.size - axis.size % width
-        if main:
-            outer, v, name = self.emitter.loop(region, axis.base, 0, main, width)
-            self.lane_loop(outer, nest, v, width, width)
-            self.emitter.close(outer, name, 0, main, width)
-        if axis.size % width:
-            self.lane_loop(region, nest, ix.const(main), axis.size % width, width)
+        if stop - start >= 2 * BLOCK:
+            start = self.blocks(region, nest, start, stop, width)
+        main = stop - (stop - start) % width
+        if main > start:
+            outer, v, name = self.emitter.loop(region, axis.base, start, main, width)
+            self.lane_loop(outer, nest, v, width)
+            self.emitter.close(outer, name, start, main, width)
+        if stop > main:
+            self.lane_loop(region, nest, ix.const(main), stop - main)
 
-    def lane_loop(
-        self, region: Region, nest: _Nest, start: Index, count: int, width: int
-    ) -> None:
+    def lane_loop(self, region: Region, nest: _Nest, start: Index, count: int) -> None:
         body, lane, name = self.emitter.loop(region, "lane", 0, count)
         self.body(body, nest, [*nest.variables, start + lane], lane)
         mode = self.mode(nest, [*nest.variables, start + lane], lane)
         self.emitter.close(body, name, 0, count, mode=mode)
 
+    def blocks(self, region: Region, nest: _Nest, start: int, stop: int, width: int) -> int:
+        """Long sums by blocks, each with lanes of its own, so that rounding errors grow with the
+        number of blocks and their size, and not with both. Returns where the rest starts."""
+        end = stop - (stop - start) % BLOCK
+        body, first, name = self.emitter.loop(region, "block", start, end, BLOCK)
+        outer = nest.lanes
+        nest.lanes = [self.block_lanes(body, x) for x in outer]
+        steps, v, step_name = self.emitter.loop(body, nest.axes[-1].base, 0, BLOCK, width)
+        self.lane_loop(steps, nest, first + v, width)
+        self.emitter.close(steps, step_name, 0, BLOCK, width)
+        for whole, part in zip(outer, nest.lanes, strict=True):
+            total = self.tree(body, part.buffer, part.op)
+            at = ((first - start) // BLOCK) % width
+            body.stmts.append(Accumulate(whole.buffer, at, whole.op, (total,)))
+        nest.lanes = outer
+        self.emitter.close(body, name, start, end, BLOCK)
+        return end
+
+    def block_lanes(self, region: Region, lanes: _Lanes) -> _Lanes:
+        buffer = self.ctx.local_array("block_lanes", lanes.buffer.dtype, lanes.buffer.shape)
+        region.stmts.append(Alloc(buffer, identity(lanes.op, buffer.dtype)))
+        return _Lanes(lanes.root, buffer, lanes.op, lanes.depth, lanes.out)
+
     def mode(self, nest: _Nest, variables: list[Index], v: Index) -> Mode:
         """Whether iterations of the innermost loop are independent."""
-        if any(r.kind is RootKind.CHECK for r in nest.stage.roots) or not v.terms:
+        if any(r.kind is RootKind.CHECK for r in nest.stage.roots):
+            return Mode.SERIAL
+        if any(not x.buffer.shape for x in nest.lanes) or not v.terms:
             return Mode.SERIAL
         for root in nest.stage.roots:
             if root.kind is RootKind.REDUCE and not any(x.root is root for x in nest.lanes):
@@ -297,15 +349,35 @@ class _RowsBuilder:
     ) -> None:
         """Everything the stage does for one element."""
         stmts: list[Stmt] = []
+        shared: list[Expr] = []
         for root in nest.stage.roots:
             index = self.index(root, nest, variables)
+            if root.kind is RootKind.MAP and root.eqn is not None and root.value is not None:
+                value = self.ctx.expressions.value(root.value, index)
+                shared += [] if root.slots else [value]
             if root.kind is RootKind.CHECK:
                 stmts += check_statements(root, index, self.ctx)
             elif root.kind is RootKind.REDUCE:
                 stmts.append(self.accumulate(root, index, nest, lane))
+            elif self.is_row_scalar(root, nest):
+                stmts += self.row_scalar(region, root, index)
             else:
                 stmts += self.stores(root, index)
-        self.emitter.body(region, stmts)
+        self.emitter.body(region, stmts, shared)
+
+    def is_row_scalar(self, root: Root, nest: _Nest) -> bool:
+        return bool(root.slots) and self.kernel.rows is not None and nest.stage.inner == 1
+
+    def row_scalar(self, region: Region, root: Root, index: MultiIndex) -> list[Stmt]:
+        """A stored value of the row, which later stages read from a local."""
+        value = self.ctx.value(root, index)
+        self.emitter.count([value])
+        read = self.emitter.use(value, region)
+        if not isinstance(read, Read | Const):
+            read = self.emitter.bind(value, region)
+        self.results[root] = read
+        offset = ix.ravel(index, root.shape)
+        return [Store(self.ctx.buffer(s), offset, read) for s in root.slots]
 
     def stores(self, root: Root, index: MultiIndex) -> list[Stmt]:
         if not root.slots and root not in self.scratch:
@@ -415,7 +487,7 @@ class _RowsBuilder:
         self.rows = 1
         for size in dict.fromkeys(r.size for r in tails):
             stage = Stage(size, [r for r in tails if r.size == size])
-            self.run_stage(self.ctx.top, stage, ix.const(0), [])
+            self.run_stage(self.ctx.top, stage, ix.const(0))
 
 
 # ---- facts about roots -------------------------------------------------------------------------
@@ -426,12 +498,12 @@ def combiner(root: Root) -> str:
     return COMBINERS[root.eqn.prim.name]
 
 
-def accumulator(root: Root):  # type: ignore[no-untyped-def]
+def accumulator(root: Root) -> DType:
     assert root.eqn is not None
     return root.eqn.output.type.dtype.accumulate
 
 
-def lane_width(dtype) -> int:  # type: ignore[no-untyped-def]
+def lane_width(dtype: DType) -> int:
     """Lanes of a reduction: a fixed number of bytes, on every target."""
     return max(min(LANE_BYTES // dtype.itemsize, 16), 1)
 
@@ -473,6 +545,3 @@ def _suffix(shape: tuple[int, ...], rows: int, inner: int) -> tuple[int, ...] | 
         if prod(shape[:a]) == rows and prod(shape[a:]) == inner:
             return shape[a:]
     return None
-
-
-__all__ = ["Check", "build_rows"]

@@ -42,6 +42,28 @@ def fold_literals(rw: Rewriter, eqn: Eqn) -> Atom | None:
     return None if value is None else rw.full(value.item(), eqn.output.type)
 
 
+@RULES.on(*_ELEMENTWISE)
+def fold_select(rw: Rewriter, eqn: Eqn) -> Atom | None:
+    """f(select(p, 1.0, 0.0), 2.0) -> select(p, f(1.0, 2.0), f(0.0, 2.0)).
+
+    Exact: f is applied to the same numbers. Not where f would fail on either.
+    """
+    chosen = [rw.producer(x, ops.select) for x in eqn.inputs]
+    selects = [s for s in chosen if s is not None]
+    if len(selects) != 1 or eqn.prim is ops.select:
+        return None
+    (found,), sides = selects, []
+    for side in found.inputs[1:]:
+        literals = [rw.literal(side if s is found else x) for s, x in zip(chosen, eqn.inputs)]
+        if any(x is None for x in literals):
+            return None
+        value = _compute(eqn, [literal_array(x) for x in literals if x is not None])
+        if value is None:
+            return None
+        sides.append(rw.full(value.item(), eqn.output.type))
+    return rw.emit(ops.select, found.inputs[0], *sides)
+
+
 @RULES.on(*_ELEMENTWISE, *_OTHERS, ops.reshape, ops.permute, ops.slice, ops.flip)
 def fold_constants(rw: Rewriter, eqn: Eqn) -> Atom | None:
     """f(constant, 2.0) -> a constant of at most 4096 elements."""

@@ -340,3 +340,28 @@ def _broadcast_within(
     axes = tuple(used.index(a) for a in source.params.axes)
     return rw.emit(ops.broadcast, source.inputs[0], shape=shape, axes=axes)
 
+
+@rules.on(*_ELEMENTWISE)
+def compute_without_unit_axes(rw: Rewriter, eqn: Eqn) -> Atom | None:
+    """f(reshape(x, [n,1]), 2.0) -> reshape(f(x, 2.0), [n,1]).
+
+    Where an operand only had axes of size 1 put in, as `keepdim` does; the broadcast that follows
+    then finds `x` itself. The order of elements, and so which one fails first, stays.
+    """
+    shape = eqn.output.type.shape
+    kept = _not_unit(shape, range(len(shape)))
+    squeezed = tuple(shape[a] for a in kept)
+    reshaped = [rw.producer(a, ops.reshape) for a in eqn.inputs]
+    if not any(r is not None and r.inputs[0].type.shape == squeezed != shape for r in reshaped):
+        return None
+    operands = [_without_unit_axes(rw, a, kept, squeezed) for a in eqn.inputs]
+    return rw.emit(ops.reshape, rw.emit(eqn.prim, *operands, **eqn.params), shape=shape)
+
+
+def _without_unit_axes(rw: Rewriter, x: Atom, kept: Axes, shape: Shape) -> Atom:
+    source = rw.producer(x, ops.broadcast)
+    if source is None:
+        return rw.emit(ops.reshape, x, shape=shape)
+    # A broadcast operand has no axis of size 1, so that all its axes are kept.
+    axes = tuple(kept.index(a) for a in source.params.axes)
+    return rw.emit(ops.broadcast, source.inputs[0], shape=shape, axes=axes)

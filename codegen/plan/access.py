@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.movement import (
+    Guard,
     MultiIndex,
     gather_source,
     index_rank,
@@ -38,13 +39,14 @@ class Read:
 
 @dataclass(slots=True)
 class Reads:
-    """Leaves read; the shapes of the values passed on the way and the indices used as numbers
-    (both for choosing loop axes); and the eqns computed there."""
+    """Leaves read; the shapes of the values passed on the way, the indices used as numbers and
+    the guards between pieces (all for choosing loops); and the eqns computed there."""
 
     found: list[Read]
     shapes: dict[tuple[int, ...], None]
     eqns: dict[int, Eqn]
     numbers: dict[Index, None]
+    guards: dict[Guard, None]
 
 
 class Walker:
@@ -61,6 +63,7 @@ class Walker:
         found: dict[tuple[Var, Index], Read] = {}
         shapes: dict[tuple[int, ...], None] = {}
         numbers: dict[Index, None] = {}
+        guards: dict[Guard, None] = {}
         eqns: dict[int, Eqn] = {}
         seen: set[tuple[Var, MultiIndex]] = set()
         stack = list(reversed(start))
@@ -78,19 +81,24 @@ class Walker:
             else:
                 eqns[eqn.id] = eqn
                 numbers |= dict.fromkeys(_numbers(eqn, index))
+                guards |= dict.fromkeys(_guards(eqn, index))
                 stack += reversed(operands_at(eqn, index))
-        return Reads(list(found.values()), shapes, eqns, numbers)
+        numbers |= {g.index: None for g in guards}
+        return Reads(list(found.values()), shapes, eqns, numbers, guards)
 
 
 def _numbers(eqn: Eqn, index: MultiIndex) -> Iterable[Index]:
-    """Indices whose values matter themselves: of iota, of guards, of point scatters."""
+    """Indices whose values matter themselves: of iota and of point scatters."""
     if eqn.prim is ops.iota:
         yield index[eqn.params.axis]
     elif eqn.prim is ops.scatter:
         yield from (index[a] for a in eqn.params.axes)
-    elif eqn.prim in (ops.pad, ops.concat):
+
+
+def _guards(eqn: Eqn, index: MultiIndex) -> Iterable[Guard]:
+    if eqn.prim in (ops.pad, ops.concat):
         for piece in sources(eqn, index):
-            yield from (g.index for g in piece.guards)
+            yield from piece.guards
 
 
 def operands_at(eqn: Eqn, index: MultiIndex) -> list[tuple[Atom, MultiIndex]]:

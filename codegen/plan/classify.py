@@ -295,7 +295,7 @@ def _expands(eqn: Eqn, atom: Var, expanded: set[Var], inline: bool) -> bool:
     """Whether `eqn` reads each element of `atom` more often than once."""
     if not inline or not eqn.outputs:
         return False
-    if any(v in expanded for v in eqn.outputs) and not eqn.outputs[0].type.shape == ():
+    if any(v in expanded for v in eqn.outputs) and eqn.outputs[0].type.shape != ():
         return True
     return numel(eqn.outputs[0].type.shape) > numel(atom.type.shape)
 
@@ -332,11 +332,16 @@ def _keep_deep(values: Values) -> None:
         inline = values.kinds[eqn.id] is Kind.INLINE
         own = _weigh(eqn, values, weights)
         for var in eqn.outputs:
-            if inline and var in values.kept and values.kept[var].startswith(("shared", "read")):
-                if not _is_dear(own):
-                    del values.kept[var]
-            if inline and (
-                own.ops > cost.MAX_EXPRESSION_OPS or own.depth > cost.MAX_EXPRESSION_DEPTH
-            ):
+            if inline and not _is_dear(own) and _revocable(values.kept.get(var)):
+                del values.kept[var]
+            if inline and _too_large(own):
                 values.kept.setdefault(var, f"expression of {own.ops} operations")
             weights[var] = _Weight(reads=1) if values.is_leaf(var) else own
+
+
+def _revocable(reason: str | None) -> bool:
+    return reason is not None and reason.startswith(("shared", "read"))
+
+
+def _too_large(weight: _Weight) -> bool:
+    return weight.ops > cost.MAX_EXPRESSION_OPS or weight.depth > cost.MAX_EXPRESSION_DEPTH

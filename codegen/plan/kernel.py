@@ -92,7 +92,8 @@ class Root:
 
     @property
     def outputs(self) -> tuple[Var, ...]:
-        first = (self.value,) if isinstance(self.value, Var) else ()
+        """The values it defines; a copy defines none."""
+        first = (self.value,) if self.eqn is not None and isinstance(self.value, Var) else ()
         return first + self.others
 
 
@@ -115,6 +116,7 @@ class Kernel:
         members: the eqns computed here, in the graph's order.
         reads: the arrays read from outside.
         tiling: how a contraction runs.
+        scratch: arrays of the work area it needs for itself.
     """
 
     id: int
@@ -128,7 +130,7 @@ class Kernel:
     bytes: int = 0
     flops: int = 0
     tiling: Tiling | None = None
-    scratch_slot: Slot | None = None
+    scratch: list[Slot] = field(default_factory=list)
 
     def __hash__(self) -> int:
         return self.id
@@ -183,6 +185,7 @@ class Plan:
     kernels: tuple[Kernel, ...]
     slots: tuple[Slot, ...]
     places: dict[Var, Slot]
+    constants: dict[Var, Slot]
     leaves: frozenset[Var]
     producers: dict[Var, Eqn]
     values: Values
@@ -201,7 +204,8 @@ class Plan:
 def format_plan(plan: Plan) -> str:
     """The whole plan as text."""
     names = graph_names(plan.graph)
-    lines = [f"plan {plan.graph.name}: {len(plan.kernels)} kernels, {plan.work_bytes} bytes of work"]
+    size = f"{len(plan.kernels)} kernels, {plan.work_bytes} bytes of work"
+    lines = [f"plan {plan.graph.name}: {size}"]
     for n, kernel in enumerate(plan.kernels):
         if n == plan.commit > 0:
             lines.append("  ---- every check has passed; state may be written ----")

@@ -48,7 +48,8 @@ def _by_size(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:
     for i in sorted(range(len(lifetimes)), key=lambda i: (-lifetimes[i].nbytes, i)):
         size = aligned(lifetimes[i].nbytes)
         offset = 0
-        for j in sorted((j for j in placed if lifetimes[j].meets(lifetimes[i])), key=offsets.__getitem__):
+        near = [j for j in placed if lifetimes[j].meets(lifetimes[i])]
+        for j in sorted(near, key=offsets.__getitem__):
             if offset + size <= offsets[j]:
                 break
             offset = max(offset, offsets[j] + aligned(lifetimes[j].nbytes))

@@ -49,11 +49,8 @@ class DynamicOrder(Generic[Node]):
     def path_avoiding_edge(self, first: Node, last: Node) -> bool:
         """Whether a path leads from `first` to `last` through some third node."""
         limit = self.position[last]
-        for step in self.after[first]:
-            if step is not last and self.position[step] < limit:
-                if any(n is last for n in self._reach(step, limit)):
-                    return True
-        return False
+        steps = (s for s in self.after[first] if s is not last and self.position[s] < limit)
+        return any(n is last for step in steps for n in self._reach(step, limit))
 
     def merge(self, kept: Node, gone: Node) -> None:
         """Make `gone` part of `kept`; no path may lead from one to the other through a third."""

@@ -176,7 +176,8 @@ def same_row(read: Read, root: Root, rows: int) -> bool:
     return read.offset // (size // rows) is position // (root.size // rows)
 
 
-def _identity(read: Read, root: Root) -> bool:
+def identity(read: Read, root: Root) -> bool:
+    """Whether the element read is at the reading element's own position."""
     size = _numel(read.leaf)
     return read.offset is flat(root) and size == root.size
 
@@ -196,12 +197,12 @@ def fit(root: Root, kernel: Kernel, p: Partition) -> Fit | None:
     if any(owner.exit or owner.tail for _, owner in own):
         return _fit_tail(root, kernel, own)
     if kernel.kind is RootKind.CONTRACTION:
-        takes = root.kind is RootKind.MAP and own and all(_identity(r, root) for r, _ in own)
+        takes = root.kind is RootKind.MAP and own and all(identity(r, root) for r, _ in own)
         return Fit(kernel.rows) if takes else None
     rows = _fit_rows(root, kernel)
     if rows is None:
         flexible = kernel.rows is None and root.size == kernel.size
-        if not flexible or not all(_identity(r, root) for r, _ in own):
+        if not flexible or not all(identity(r, root) for r, _ in own):
             return None
         return Fit(None, exit=root.kind is RootKind.REDUCE)
     shared = [r for r, _ in own] or _shared_reads(root, kernel, p)
@@ -218,18 +219,22 @@ def _fit_rows(root: Root, kernel: Kernel) -> int | None:
         if rows == 1 and root.size * 8 > cost.ROW_CACHE_BYTES:
             return None
         return rows if has_prefix(root.shape, rows) else None
-    wanted = None
-    if root.kind is RootKind.REDUCE and root.leading:
-        wanted = prod(root.out_shape)
-        if root.size != kernel.size and wanted != kernel.size:
-            wanted = None
-        elif root.size == kernel.size and (wanted == 1 or _row_bytes(root) > cost.ROW_CACHE_BYTES):
-            wanted = None
-    if wanted is None and root.size != kernel.size and has_prefix(root.shape, kernel.size):
-        wanted = kernel.size
+    wanted = _wanted_rows(root, kernel)
     if wanted is None or wanted == 1 or not has_prefix(root.shape, wanted):
         return None
     return wanted if all(has_prefix(r.shape, wanted) for r in kernel.roots if not r.tail) else None
+
+
+def _wanted_rows(root: Root, kernel: Kernel) -> int | None:
+    """The rows a kernel without rows would be given for the sake of the root."""
+    if root.kind is RootKind.REDUCE and root.leading:
+        rows = prod(root.out_shape)
+        if rows == kernel.size != root.size:
+            return rows
+        if root.size == kernel.size and rows > 1 and _row_bytes(root) <= cost.ROW_CACHE_BYTES:
+            return rows
+    larger = root.size != kernel.size and has_prefix(root.shape, kernel.size)
+    return kernel.size if larger else None
 
 
 def _shared_reads(root: Root, kernel: Kernel, p: Partition) -> list[Read]:
@@ -241,7 +246,7 @@ def _fit_tail(root: Root, kernel: Kernel, own: list[tuple[Read, Root]]) -> Fit |
     """After the rows: elementwise on whole results of this kernel, element by element."""
     if root.kind is not RootKind.MAP or kernel.kind is not RootKind.MAP:
         return None
-    ok = all((o.exit or o.tail) and _identity(r, root) for r, o in own)
+    ok = all((o.exit or o.tail) and identity(r, root) for r, o in own)
     return Fit(kernel.rows, tail=True) if ok else None
 
 
@@ -319,7 +324,7 @@ def merge(kept: Kernel, gone: Kernel, p: Partition) -> bool:
     for read, root, owner in crossing:
         whole = owner.exit or owner.tail
         if root.tail or rows is None:
-            here = _identity(read, root)
+            here = identity(read, root)
         else:
             here = same_row(read, root, rows)
         if whole is not root.tail or not here:

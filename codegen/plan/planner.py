@@ -9,7 +9,9 @@ the kernels, place arrays in the arena.
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
+import numpy as np
 from gradc.codegen.loops.ir import Place, Slot
 from gradc.codegen.plan.access import Walker
 from gradc.codegen.plan.classify import Values, classify
@@ -24,7 +26,9 @@ from gradc.tracer import ops
 from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.ir import Atom, Graph, Var
 from gradc.tracer.graph.printer import graph_names
+from gradc.tracer.graph.types import DType, int64
 
+Array = np.ndarray[Any, Any]
 ERROR_RECORD_BYTES = 64
 
 
@@ -37,17 +41,18 @@ def plan_graph(graph: Graph) -> Plan:
     s = schedule(p, kernels)
     _settle_copies(p, s, values)
     for kernel in s.kernels:
-        if kernel.kind is RootKind.CONTRACTION:
-            kernel.tiling = choose_tiling(kernel.roots[0])
-    names = _names(graph)
+        _prepare(kernel)
+    names = graph_names(graph)
     places = _places(p, s, stored, names)
     arena, unshared = _place_arena(s, places)
-    slots = list(dict.fromkeys((*places.values(), *_extra_slots(s))))
+    constants = _constants(graph, names)
+    slots = dict.fromkeys((*places.values(), *_extra_slots(s), *constants.values()))
     return Plan(
         graph=graph,
         kernels=tuple(s.kernels),
         slots=tuple(slots),
         places=places,
+        constants=constants,
         leaves=frozenset(stored),
         producers=values.producers,
         values=values,
@@ -72,14 +77,24 @@ def _settle_copies(p: Partition, s: Schedule, values: Values) -> None:
             kernel.reads = [r.leaf for root in kernel.roots for r in root.reads]
 
 
-def _names(graph: Graph) -> dict[Var, str]:
-    """A name for every value: the user's, else the output's, else a letter."""
-    names = graph_names(graph)
-    given = dict(zip(graph.outputs, graph.output_names)) if graph.output_names else {}
-    for var, name in given.items():
-        if isinstance(var, Var) and var.name is None and name:
-            names[var] = name
-    return names
+def _places_of_stored(
+    p: Partition, s: Schedule, stored: set[Var], names: dict[Var, str], outputs: dict[int, Slot]
+) -> dict[Var, Slot]:
+    """A value goes straight to its output where it has one, else to the work area, where it is
+    called after the primitive that makes it: `exp_d`, in functions `exp`."""
+    places: dict[Var, Slot] = {}
+    positions = output_positions(p)
+    for var in sorted(stored, key=lambda v: v.id):
+        position = positions.get(var)
+        if position is not None and position not in s.buffered:
+            places[var] = outputs[position]
+            continue
+        eqn = p.values.producers.get(var)
+        places[var] = slot = _slot(var, names[var], Place.WORK)
+        if eqn is not None and var.name is None:
+            slot.role = eqn.prim.name.removeprefix("reduce_")
+            slot.name = f"{slot.role}_{names[var]}"
+    return places
 
 
 def _places(
@@ -87,38 +102,40 @@ def _places(
 ) -> dict[Var, Slot]:
     graph = p.values.graph
     places: dict[Var, Slot] = {}
-    outputs = {o: _output_slot(o, p, names) for o in range(len(graph.outputs))}
+    replaced = dict(graph.aliases)
+    outputs = {
+        o: _output_slot(o, graph, replaced.get(o), names) for o in range(len(graph.outputs))
+    }
     in_place = {i: o for o, i in s.in_place}
     for i, var in enumerate(graph.inputs):
         if i in in_place:
             places[var] = outputs[in_place[i]]
         else:
             places[var] = _slot(var, names[var], Place.INPUT, i)
-    positions = output_positions(p)
-    for var in sorted(stored, key=lambda v: v.id):
-        position = positions.get(var)
-        if position is not None and position not in s.buffered:
-            places[var] = outputs[position]
-        else:
-            places[var] = _slot(var, names[var], Place.WORK)
-    for eqn in graph.eqns:
-        if eqn.prim is ops.constant:
-            data = eqn.params.value.array
-            places[eqn.output] = _slot(eqn.output, names[eqn.output], Place.CONSTANT, data=data)
+    places |= _places_of_stored(p, s, stored, names, outputs)
     for root in p.roots.all:
         root.slots = [places[v] for v in root.outputs if v in stored and p.roots.of.get(v) is root]
-    for root, position in s.targets.items():
-        if not isinstance(root.value, Var) or p.roots.of.get(root.value) is not root:
-            root.slots = [outputs[position]]
+    for root, var in s.held.items():
+        places[var] = _slot(var, var.name or "held", Place.WORK)
+        root.slots = [places[var]]
+    for root, position in s.copies.items():
+        root.slots = [outputs[position]]
     return places
 
 
-def _output_slot(position: int, p: Partition, names: dict[Var, str]) -> Slot:
-    graph = p.values.graph
+def _constants(graph: Graph, names: dict[Var, str]) -> dict[Var, Slot]:
+    return {
+        e.output: _slot(e.output, names[e.output], Place.CONSTANT, data=e.params.value.array)
+        for e in graph.eqns
+        if e.prim is ops.constant
+    }
+
+
+def _output_slot(position: int, graph: Graph, old: int | None, names: dict[Var, str]) -> Slot:
+    """Named after the state it replaces, else as the caller or the graph says."""
     atom = graph.outputs[position]
-    replaced = next((graph.inputs[i] for o, i in graph.aliases if o == position), None)
-    if replaced is not None:
-        name = names[replaced]
+    if old is not None:
+        name = names[graph.inputs[old]]
     elif position < len(graph.output_names) and graph.output_names[position]:
         name = graph.output_names[position]
     else:
@@ -126,14 +143,16 @@ def _output_slot(position: int, p: Partition, names: dict[Var, str]) -> Slot:
     return _slot(atom, name, Place.OUTPUT, position)
 
 
-def _slot(atom: Atom, name: str, place: Place, index: int = -1, data: object = None) -> Slot:
+def _slot(
+    atom: Atom, name: str, place: Place, index: int = -1, data: Array | None = None
+) -> Slot:
     shape = known_shape(atom.type.shape)
-    return Slot(name, atom.type.dtype, shape, place, index, 0, data)  # type: ignore[arg-type]
+    return Slot(name, atom.type.dtype, shape, place, index, data=data)
 
 
 def _extra_slots(s: Schedule) -> list[Slot]:
-    kernels = [k.scratch_slot for k in s.kernels if k.scratch_slot is not None]
-    return [*(slot for root in s.targets for slot in root.slots), *kernels]
+    scratch = [slot for k in s.kernels for slot in k.scratch]
+    return [*(slot for root in s.copies for slot in root.slots), *scratch]
 
 
 def _place_arena(s: Schedule, places: dict[Var, Slot]) -> tuple[int, int]:
@@ -144,9 +163,7 @@ def _place_arena(s: Schedule, places: dict[Var, Slot]) -> tuple[int, int]:
     for n, kernel in enumerate(s.kernels):
         touched = [slot for root in kernel.roots for slot in root.slots]
         touched += [places[v] for v in kernel.reads if v in places]
-        if kernel.tiling is not None and kernel.tiling.scratch_bytes:
-            kernel.scratch_slot = _scratch(kernel)
-            touched.append(kernel.scratch_slot)
+        touched += kernel.scratch
         for slot in touched:
             if slot.place is Place.WORK:
                 first.setdefault(slot, n)
@@ -159,11 +176,21 @@ def _place_arena(s: Schedule, places: dict[Var, Slot]) -> tuple[int, int]:
     return total, sum(aligned(t.nbytes) for t in lifetimes)
 
 
-def _scratch(kernel: Kernel) -> Slot:
-    assert kernel.tiling is not None
-    dtype = kernel.tiling.dtype
-    n = kernel.tiling.scratch_bytes // dtype.itemsize
-    return Slot(f"panel_{kernel.id}", dtype, (n,), Place.WORK)
+def _prepare(kernel: Kernel) -> None:
+    """Choose a strategy, and ask for the scratch memory it needs."""
+    root = kernel.roots[0]
+    if kernel.kind is RootKind.CONTRACTION:
+        tiling = kernel.tiling = choose_tiling(root)
+        if tiling.scratch_size:
+            kernel.scratch = [_scratch("panel", kernel, tiling.dtype, tiling.scratch_size)]
+    elif root.eqn is not None and root.eqn.prim is ops.sort:
+        n = root.shape[root.eqn.params.axis]
+        key = root.eqn.inputs[0].type.dtype
+        kernel.scratch = [_scratch("keys", kernel, key, n), _scratch("order", kernel, int64, 2 * n)]
+
+
+def _scratch(name: str, kernel: Kernel, dtype: DType, n: int) -> Slot:
+    return Slot(f"{name}_{kernel.id}", dtype, (n,), Place.WORK, role=name)
 
 
 def _nbytes(slot: Slot) -> int:

@@ -70,14 +70,31 @@ def _needed(values: Values) -> tuple[set[Var], dict[int, tuple[int, ...]]]:
     graph = values.graph
     needed = {a for a in graph.outputs if isinstance(a, Var)}
     checked: dict[int, tuple[int, ...]] = {}
+    repeated = _repeated_checks(values)
     for eqn in reversed(graph.eqns):
         if any(v in needed for v in eqn.outputs):
             needed |= {a for a in eqn.inputs if isinstance(a, Var)}
         operands = checked_operands(eqn, values)
-        if operands:
+        if operands and eqn.id not in repeated:
             needed |= {a for a in operands if isinstance(a, Var)}
             checked[eqn.id] = known_shape(operands[0].type.shape)
     return needed, checked
+
+
+def _repeated_checks(values: Values) -> set[int]:
+    """Eqns that fail only where an earlier one does, which is the one reported: a gather and the
+    scatter of its gradient check the same indices."""
+    seen: dict[object, int] = {}
+    repeated: set[int] = set()
+    for eqn in values.graph.eqns:
+        if eqn.prim in (ops.gather, ops.scatter):
+            sizes = known_shape(eqn.inputs[0].type.shape)
+            limits = tuple(sizes[a] for a in eqn.params.axes)
+            indices = eqn.inputs[1 if eqn.prim is ops.gather else 2 :]
+            first = seen.setdefault((indices, limits, eqn.params.wrap), eqn.id)
+            if first < eqn.id:
+                repeated.add(eqn.id)
+    return repeated
 
 
 def checked_operands(eqn: Eqn, values: Values) -> tuple[Atom, ...]:
@@ -109,13 +126,13 @@ def _below_movement(atom: Atom, values: Values) -> Atom | Eqn:
 def _in_range(atom: Atom, size: int, values: Values) -> bool:
     origin = _below_movement(atom, values)
     if isinstance(origin, Literal):
-        return 0 <= int(origin.value) < size
+        return bool(0 <= int(origin.value) < size)
     if not isinstance(origin, Eqn):
         return False
     if origin.prim is ops.iota:
-        return known_shape(origin.params.shape)[origin.params.axis] <= size
+        return bool(known_shape(origin.params.shape)[origin.params.axis] <= size)
     if origin.prim in (ops.argmax, ops.argmin):
-        return known_shape(origin.inputs[0].type.shape)[origin.params.axis] <= size
+        return bool(known_shape(origin.inputs[0].type.shape)[origin.params.axis] <= size)
     if origin.prim is ops.constant:
         array = origin.params.value.array
         return bool(array.size == 0 or (array.min() >= 0 and array.max() < size))

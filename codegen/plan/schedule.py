@@ -11,13 +11,14 @@ cannot be had, it is computed into the work area and copied at the end:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import prod
 
-from gradc.codegen.plan.access import Read
+from gradc.codegen.plan.access import Read, Walker
 from gradc.codegen.plan.kernel import Kernel, Root, RootKind
-from gradc.codegen.plan.partition import Partition, _identity, same_row
+from gradc.codegen.plan.partition import Partition, identity, same_row
+from gradc.codegen.plan.roots import domain
 from gradc.tracer import ops
-from gradc.tracer.graph.ir import Var
+from gradc.tracer.graph.dims import known_shape
+from gradc.tracer.graph.ir import Atom, Var
 
 
 @dataclass
@@ -25,31 +26,39 @@ class Schedule:
     """The kernels in order.
 
     Attributes:
-        targets: which output positions a root is stored to directly.
-        buffered: output positions computed in the work area and copied at the end.
+        copies: roots that copy a value to an output, with the output's position.
+        buffered: output positions copied to at the end, with what is copied.
+        held: roots that copy a value into the work area first, with the variable for it there.
         in_place: (output, input) pairs overwritten in place whose old value is read.
     """
 
     kernels: list[Kernel]
-    targets: dict[Root, int]
+    copies: dict[Root, int]
     commit: int = 0
-    buffered: dict[int, Root] = field(default_factory=dict)
+    buffered: dict[int, Atom] = field(default_factory=dict)
+    held: dict[Root, Var] = field(default_factory=dict)
     in_place: list[tuple[int, int]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
 
 def schedule(p: Partition, kernels: list[Kernel]) -> Schedule:
     """Settle state, then sort."""
-    s = Schedule(kernels, _targets(p))
-    writers = {position: root for root, position in s.targets.items()}
+    s = Schedule(kernels, {root: position for position, root in p.roots.copies})
+    writers = {position: root for root, position in s.copies.items()}
+    writers |= {position: p.roots.of[v] for v, position in output_positions(p).items()}
     commit = Kernel(p.created, RootKind.CHECK, None, 0)
     p.order.add(commit)
     checking = [k for k in kernels if any(r.kind is RootKind.CHECK for r in k.roots)]
     for kernel in checking:
         p.order.depends(commit, kernel)
+    readers: dict[Var, list[Kernel]] = {}
+    for kernel in kernels:
+        for var in kernel.reads:
+            readers.setdefault(var, []).append(kernel)
     for o, i in p.values.graph.aliases:
         if o in writers:
-            _settle_state(o, i, writers[o], commit, p, s)
+            found = readers.get(p.values.graph.inputs[i], [])
+            _settle_state(o, i, writers[o], found, commit, p, s)
     ordered = p.order.sorted()
     s.commit = 0 if not checking else ordered.index(commit)
     alive = set(kernels)
@@ -57,16 +66,6 @@ def schedule(p: Partition, kernels: list[Kernel]) -> Schedule:
     s.kernels = [k for k in ordered if k in alive]
     _copy_buffered(p, s)
     return s
-
-
-def _targets(p: Partition) -> dict[Root, int]:
-    """The output position of every root that is one."""
-    targets = {root: position for position, root in p.roots.copies}
-    copied = {position for position, _ in p.roots.copies}
-    for position, atom in enumerate(p.values.graph.outputs):
-        if position not in copied and isinstance(atom, Var) and atom in p.roots.of:
-            targets.setdefault(p.roots.of[atom], position)
-    return targets
 
 
 def output_positions(p: Partition) -> dict[Var, int]:
@@ -80,12 +79,11 @@ def output_positions(p: Partition) -> dict[Var, int]:
 
 
 def _settle_state(
-    o: int, i: int, root: Root, commit: Kernel, p: Partition, s: Schedule
+    o: int, i: int, root: Root, readers: list[Kernel], commit: Kernel, p: Partition, s: Schedule
 ) -> None:
     old = p.values.graph.inputs[i]
     kernel = root.kernel
     assert kernel is not None
-    readers = [k for k in s.kernels if any(v is old for v in k.reads)]
     others = [k for k in readers if k is not kernel]
     problem = None
     if not _same_place(root, kernel, old, p):
@@ -100,7 +98,12 @@ def _settle_state(
         if readers:
             s.in_place.append((o, i))
         return
-    s.buffered[o] = root
+    if root in s.copies:
+        del s.copies[root]
+        s.held[root] = Var(root.value.type, old.name)  # type: ignore[union-attr]
+        s.buffered[o] = s.held[root]
+    else:
+        s.buffered[o] = p.values.graph.outputs[o]
     s.reasons.append(f"{old!r} is not updated in place: {problem}")
 
 
@@ -112,11 +115,11 @@ def _same_place(root: Root, kernel: Kernel, old: Var, p: Partition) -> bool:
     if root.exit:
         return False
     if kernel.kind is RootKind.STRUCTURED:
-        return _scatter_in_place(root, old)
+        return _scatter_in_place(root, old, p)
     if kernel.kind is RootKind.CONTRACTION or kernel.rows is None or root.tail:
         kept = [(r, read) for r, read in reads if r.tail or not root.tail]
         return all(
-            r.kind is not RootKind.CONTRACTION and _identity(read, r) for r, read in kept
+            r.kind is not RootKind.CONTRACTION and identity(read, r) for r, read in kept
         ) and _reused_in_place([r for r, _ in kept], kernel, p)
     return _row_in_place(root, kernel, reads, p)
 
@@ -131,7 +134,7 @@ def _row_in_place(
     for reader, read in reads:
         if reader.tail or not same_row(read, reader, kernel.rows):
             return False
-        if reader in last and not _identity(read, reader):
+        if reader in last and not identity(read, reader):
             return False
         if reader.size != root.size:
             return False
@@ -147,23 +150,28 @@ def _reused_in_place(readers: list[Root], kernel: Kernel, p: Partition) -> bool:
             owner = p.roots.of.get(read.leaf)
             if owner is None or id(owner) not in seen or owner.kind is not RootKind.MAP:
                 continue
-            if not _identity(read, root):
+            if not identity(read, root):
                 return False
             seen.add(id(root))
     return True
 
 
-def _scatter_in_place(root: Root, old: Var) -> bool:
+def _scatter_in_place(root: Root, old: Var, p: Partition) -> bool:
+    """Where updates and indices do not read the old value, too."""
     eqn = root.eqn
     if eqn is None or eqn.prim is not ops.scatter or eqn.inputs[0] is not old:
         return False
-    return sum(read.leaf is old for read in root.reads) == 1 and prod(root.shape) > 0
+    walker = Walker(p.values.producers, p.values.is_leaf)
+    others = [(a, domain(known_shape(a.type.shape))) for a in eqn.inputs[1:]]
+    return all(read.leaf is not old for read in walker.reads(list(others)).found)
 
 
 def _copy_buffered(p: Partition, s: Schedule) -> None:
-    for position, root in s.buffered.items():
-        copy = Root(len(p.roots.all), RootKind.MAP, None, root.value, root.out_shape)
-        kernel = Kernel(p.created + 1 + position, RootKind.MAP, None, copy.size, [copy])
+    """Last of all, the state that could not be written in place."""
+    for n, (position, atom) in enumerate(s.buffered.items()):
+        shape = known_shape(atom.type.shape)
+        copy = Root(len(p.roots.all), RootKind.MAP, None, atom, shape)
+        kernel = Kernel(p.created + 1 + n, RootKind.MAP, None, copy.size, [copy])
         copy.kernel = kernel
         s.kernels.append(kernel)
-        s.targets[copy] = position
+        s.copies[copy] = position

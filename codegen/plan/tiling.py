@@ -57,8 +57,12 @@ class Tiling:
         return self.k_block * self.nr if self.packed else 0
 
     @property
-    def k_blocks(self) -> int:
-        return -(-prod(self.k) // self.k_block)
+    def blocked(self) -> bool:
+        return self.k_block < prod(self.k)
+
+    @property
+    def scratch_size(self) -> int:
+        return self.scratch_bytes // self.dtype.itemsize
 
 
 def choose_tiling(root: Root) -> Tiling:
@@ -75,9 +79,10 @@ def choose_tiling(root: Root) -> Tiling:
     groups = LANE_GROUPS if rows > 1 else VECTOR_LANE_GROUPS
     nr = min(groups, -(-columns // lanes)) * lanes
     packed = prod(m) > 1
-    k_block = prod(k) if not packed or prod(k) <= 2 * K_BLOCK else K_BLOCK
+    blocked = packed and len(k) == 1 and k[0] > 2 * K_BLOCK
+    k_block = K_BLOCK if blocked else prod(k)
     panel = k_block * nr if packed else 0
-    partial = rows * nr if k_block < prod(k) else 0
+    partial = prod(m) * nr if blocked else 0
     return Tiling(
         tuple(batch), tuple(m or [1]), tuple(n or [1]), tuple(k), swapped,
         min(ROWS, rows), nr, packed, k_block, dtype, (panel + partial) * dtype.itemsize,

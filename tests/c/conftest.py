@@ -25,12 +25,13 @@ def build(tmp_path_factory: pytest.TempPathFactory, cc: str) -> Build:
     """`build(text, *flags)`: the shared library of a C text."""
     folder = tmp_path_factory.mktemp("c")
 
-    def make(text: str, *flags: str, tool: str = cc, suffix: str = ".c") -> Path:
+    def make(text: str, *flags: str, tool: str | list[str] = cc, suffix: str = ".c") -> Path:
         key = hashlib.sha256(repr((text, flags, tool)).encode()).hexdigest()[:16]
         source, target = folder / f"{key}{suffix}", folder / f"{key}.so"
         if not target.exists():
             source.write_text(text, encoding="ascii")
-            command = [tool, *flags, "-fPIC", "-shared", "-o", str(target), str(source)]
+            driver = [tool] if isinstance(tool, str) else tool
+            command = [*driver, *flags, "-fPIC", "-shared", "-o", str(target), str(source)]
             command += [f for f in flags if f.startswith("-l")]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[:4000]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import cffi
 import numpy as np
 import pytest
-
+from gradc.codegen.c.module import CModule, strip_comments
 from gradc.codegen.c.snippets import needed
 
 STRICT = ("-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wpedantic")
@@ -57,7 +58,8 @@ class Loops:
             args = ", ".join(f"const {t} *a{i}" for i, t in enumerate(operands))
             head = f"void loop_{name}({args}, {result} *out, int64_t n)"
             call = ", ".join(f"a{i}[i]" for i in range(len(operands)))
-            text.append(f"{head}\n{{\n    for (int64_t i = 0; i < n; i++) out[i] = {name}({call});\n}}")
+            loop = f"for (int64_t i = 0; i < n; i++) out[i] = {name}({call});"
+            text.append(f"{head} {{ {loop} }}")
             declarations.append(f"{head};")
         self.types = helpers
         self.ffi = cffi.FFI()
@@ -74,3 +76,34 @@ class Loops:
         ]
         getattr(self.library, f"loop_{name}")(*pointers, arrays[0].size)
         return out
+
+
+class Program:
+    """A built module, called as C calls it."""
+
+    def __init__(self, module: CModule, path: Path) -> None:
+        name = module.name
+        self.module, self.ffi = module, cffi.FFI()
+        header = re.sub(r"^#.*$", "", strip_comments(module.header), flags=re.M)
+        self.ffi.cdef(re.sub(r"GRADC_EXPORT|extern \"C\" \{|^\}$", "", header, flags=re.M))
+        self.c = self.ffi.dlopen(str(path))
+        self.entry = getattr(self.c, name)
+        raw = np.zeros(module.work_bytes + 64, np.uint8)
+        self.work = raw[-raw.ctypes.data % 64 :][: module.work_bytes]
+
+    def function(self, what: str) -> Any:
+        return getattr(self.c, f"{self.module.name}_{what}")
+
+    def pointers(self, arrays: list[Any]) -> list[Any]:
+        return [self.ffi.cast("void *", 0 if a is None else a.ctypes.data) for a in arrays]
+
+    def call(
+        self, inputs: list[Any], outputs: list[Any], work: int | None = None, options: Any = None
+    ) -> int:
+        area = self.work.ctypes.data if work is None else work
+        return self.entry(
+            self.ffi.new("const void *[]", self.pointers(inputs)),
+            self.ffi.new("void *[]", self.pointers(outputs)),
+            self.ffi.cast("void *", area),
+            self.ffi.NULL if options is None else options,
+        )

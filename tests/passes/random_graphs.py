@@ -13,7 +13,7 @@ import numpy as np
 
 from gradc.tracer import ops
 from gradc.tracer.graph.builder import GraphBuilder
-from gradc.tracer.graph.ir import Atom, Graph, Literal, Var
+from gradc.tracer.graph.ir import Atom, Graph, Literal, Params, Var
 from gradc.tracer.graph.types import TensorType, bool_, float32, float64, int8, int32, int64
 from gradc.tracer.ops.primitive import Primitive
 
@@ -57,6 +57,18 @@ class Programs:
         if type.shape == ():
             return literal
         return self.b.op(ops.broadcast, literal, shape=type.shape, axes=())
+
+    def aliases(self, n_args: int) -> list[tuple[int, int]]:
+        """Outputs that become the new values of state inputs, of the right types."""
+        pairs: list[tuple[int, int]] = []
+        for place, var in enumerate(self.b.inputs[n_args:], n_args):
+            taken = {o for o, _ in pairs}
+            fitting = [
+                i for i, a in enumerate(self.pool) if a.type == var.type and i not in taken
+            ]
+            if fitting and self.rng.random() < 0.8:
+                pairs.append((self.pick(fitting), place))
+        return pairs
 
     def step(self) -> None:
         x = self.value()
@@ -180,11 +192,46 @@ class Programs:
         combiner = self.pick(("add", "set"))
         return self.b.op(ops.scatter, zeros, picked, *at, combiner=combiner, **params)
 
+    def cumsum(self, x: Atom) -> Var | None:
+        if not x.type.shape or x.type.dtype.is_bool:
+            return None
+        axis, reverse = int(self.rng.integers(x.type.ndim)), bool(self.rng.random() < 0.5)
+        return self.b.op(ops.cumsum, x, axis=axis, reverse=reverse)
+
+    def extreme(self, x: Atom) -> Var | None:
+        if not x.type.shape or 0 in x.type.shape:
+            return None
+        axis = int(self.rng.integers(x.type.ndim))
+        return self.b.op(self.pick((ops.argmax, ops.argmin)), x, axis=axis)
+
+    def sort(self, x: Atom) -> Var | None:
+        if not x.type.shape:
+            return None
+        other = self.value(lambda t: t.shape == x.type.shape)
+        assert other is not None
+        axis, descending = int(self.rng.integers(x.type.ndim)), bool(self.rng.random() < 0.5)
+        params = Params(axis=axis, descending=descending)
+        values, moved = self.b.emit(ops.sort, (x, other), params)
+        return self.pick((values, moved))
+
+    def put(self, x: Atom) -> Var | None:
+        """Scatter at places that repeat."""
+        if x.type.ndim == 0 or x.type.shape[0] == 0 or x.type.dtype.is_bool:
+            return None
+        count = int(self.rng.integers(1, 6))
+        places = self.rng.integers(-x.type.shape[0], x.type.shape[0], count)
+        index = self.b.op(ops.constant, value=ops.Constant(places.astype(np.int64)))
+        updates = self.operand(x.type.with_shape((count, *x.type.shape[1:])))
+        combiner = self.pick(("set", "add", "min", "max", "mul"))
+        return self.b.op(
+            ops.scatter, x, updates, index, axes=(0,), batch=0, wrap=True, combiner=combiner
+        )
+
 
 STEPS = (
     "elementwise", "elementwise", "elementwise", "divide", "unary", "unary", "select", "cast",
     "reshape", "permute", "broadcast", "broadcast", "slice", "flip", "pad", "concat", "reduce",
-    "dot", "gather", "pick_and_put_back",
+    "dot", "gather", "pick_and_put_back", "cumsum", "extreme", "sort", "put",
 )  # fmt: skip
 _MAX_ELEMENTS = 200
 
@@ -195,7 +242,9 @@ def random_program(seed: int, steps: int = 14) -> tuple[Graph, list[np.ndarray[A
     for _ in range(steps):
         p.step()
         p.pool = [a for a in p.pool if a.type.size <= _MAX_ELEMENTS]
-    return p.b.finish(p.pool), random_inputs(p.b.inputs, p.rng)
+    inputs = random_inputs(p.b.inputs, p.rng)
+    n_args = int(p.rng.integers(len(inputs) + 1))
+    return p.b.finish(p.pool, n_args=n_args, aliases=p.aliases(n_args)), inputs
 
 
 def random_inputs(inputs: list[Var], rng: np.random.Generator) -> list[np.ndarray[Any, Any]]:

@@ -213,3 +213,23 @@ def test_dead_eqns_go_and_effects_stay() -> None:
 def test_division_of_floats_is_no_effect() -> None:
     check(dce, "x: f32[4]", "forward\na: f32[4] = remainder(x, x)\nreturn x: f32[4]",
           "return x: f32[4]")  # fmt: skip
+
+
+def test_a_choice_between_literals() -> None:
+    check(
+        fold,
+        "p: bool[3]",
+        """
+        forward
+        a: f32[3] = broadcast(1.0, shape=(3,), axes=())
+        b: f32[3] = broadcast(0.0, shape=(3,), axes=())
+        c: f32[3] = select(p, a, b)
+        r: bool[3] = gt(c, b)
+        return r: bool[3]""",
+        """
+        forward
+        a: bool[3] = broadcast(True, shape=(3,), axes=())
+        b: bool[3] = broadcast(False, shape=(3,), axes=())
+        r: bool[3] = select(p, a, b)
+        return r: bool[3]""",
+    )

@@ -408,3 +408,27 @@ def test_scatter_stays_where_it_is_the_only_check_or_not_of_zeros(old: str, new:
 def test_every_rule_says_its_equation() -> None:
     for rule in RULES.all():
         assert rule.__doc__, rule.__name__
+
+
+def test_keepdim_chains_lose_their_unit_axes() -> None:
+    check(
+        simplify,
+        "x: f32[4,3]",
+        """
+        forward
+        a: f32[4] = reduce_sum(x, axes=(1,))
+        b: f32[4,1] = reshape(a, shape=(4,1))
+        c: f32[4,1] = broadcast(0.5, shape=(4,1), axes=())
+        d: f32[4,1] = mul(b, c)
+        e: f32[4,1] = rsqrt(d)
+        r: f32[4,3] = broadcast(e, shape=(4,3), axes=(0,1))
+        return r: f32[4,3]""",
+        """
+        forward
+        a: f32[4] = reduce_sum(x, axes=(1,))
+        b: f32[4] = broadcast(0.5, shape=(4,), axes=())
+        c: f32[4] = mul(a, b)
+        d: f32[4] = rsqrt(c)
+        r: f32[4,3] = broadcast(d, shape=(4,3), axes=(0,))
+        return r: f32[4,3]""",
+    )

@@ -12,6 +12,7 @@ def cache_folder(tmp_path, monkeypatch):
     for name in ("GRADC_CC", "GRADC_CFLAGS", "GRADC_CACHE_DISABLE", "GRADC_CACHE_VERIFY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GRADC_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     forget()
     yield tmp_path / "cache" / cache.SCHEMA
     config.assigned.clear()
@@ -22,6 +23,7 @@ def forget():
     """As a new process would: nothing is open, found or loaded."""
     cache.forget_stores()
     toolchain.forget_compilers()
+    cache._private.clear()
     binding._libraries.clear()
 
 

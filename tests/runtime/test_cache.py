@@ -409,6 +409,7 @@ def test_the_loser_of_a_race_takes_the_winners_entry():
     assert not list(store().root.glob("tmp-*"))
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_fork_while_another_thread_compiles(fakecc):
     fakecc(modes.SLOW)
     thread = threading.Thread(target=run_add, args=(add_module(),))

@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+import gradc
 from gradc.codegen.passes.widen import widen
 from gradc.runtime.compare import eqn_bound, errors, program_bound, worst, wrong
+from gradc.runtime.crosscheck import crosscheck, trace_with_gradients
 from gradc.runtime.divergence import beginning, first_divergence, wide_values
 from gradc.runtime.reproducer import write_reproducer
 from gradc.tracer import ops
+from gradc.tracer.errors import ExecutionError
 from gradc.tracer.graph.ir import Eqn, Graph
 from gradc.tracer.graph.parser import parse_graph
 from gradc.tracer.graph.verify import verify
@@ -171,3 +175,93 @@ def test_long_arrays_stand_beside(tmp_path: Path) -> None:
     path = write_reproducer(graph, [np.full((9, 9), NAN)], backend="numpy", folder=tmp_path)
     with np.load(path.with_suffix(".npz"), allow_pickle=False) as data:
         assert np.isnan(data["input_0"]).all()
+
+
+# -- functions ------------------------------------------------------------------------------------
+
+
+def affine_loss(x: gradc.Tensor, w: gradc.Tensor) -> gradc.Tensor:
+    return ((x @ w).tanh() ** 2).sum() + SHIFT.sum()
+
+
+SHIFT = gradc.ones(3, requires_grad=True)
+
+
+def tensors() -> tuple[gradc.Tensor, gradc.Tensor]:
+    x, w, _ = inputs()
+    return gradc.tensor(x), gradc.tensor(w)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "c", "jax"])
+def test_a_function_and_its_gradients(backend: str) -> None:
+    report = crosscheck(affine_loss, *tensors(), backends=(backend,), folder=None)
+    assert report.ok, str(report)
+    assert report.names == ["result", "d_x", "d_w", "d_SHIFT"]
+    assert list(report.distances) == list(dict.fromkeys(["numpy", backend]))
+    assert str(report).endswith("every executor agrees")
+    assert list(report.autodiff) == (["d_x", "d_w", "d_SHIFT"] if backend == "jax" else [])
+
+
+def test_a_training_step_is_run_on_copies() -> None:
+    w = gradc.ones(3, requires_grad=True)
+
+    def step(x: gradc.Tensor) -> gradc.Tensor:
+        loss = (x * w).sum()
+        loss.backward()
+        with gradc.no_grad():
+            w.sub_(w.grad)
+            w.grad = None
+        return loss
+
+    report = crosscheck(step, gradc.ones(3), backends=("c",), folder=None)
+    assert report.ok, str(report)
+    assert report.names == ["result", "w'"]
+    assert w.tolist() == [1, 1, 1]
+    assert w.grad is None
+
+
+def test_the_same_argument_twice_and_containers() -> None:
+    x = gradc.ones(3)
+    program = trace_with_gradients(lambda a, b, c: a * b["k"] + c, (x, {"k": x}, 2.0), {})
+    assert len(program.inputs) == 2  # x and the cotangent
+    assert program.names == ["result", "d_a"]
+
+
+def test_all_executors_raise_alike() -> None:
+    def pick(x: gradc.Tensor, i: gradc.Tensor) -> gradc.Tensor:
+        return x[i]
+
+    index = gradc.tensor([7])
+    report = crosscheck(pick, gradc.ones(3), index, backends=("c",), folder=None)
+    assert report.ok
+    assert {type(e).__name__ for e in report.failed.values()} == {"IndexOutOfRange"}
+    assert "index 7 is out of range for axis 0 with size 3" in str(report)
+
+
+def test_a_wrong_executor_is_reported_with_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planted(graph: Graph, arrays: Sequence[Array], backend: str) -> list[Array]:
+        run = faulty(ops.tanh, ops.sin) if backend == "c" else run_graph
+        return run(graph, arrays)
+
+    monkeypatch.setattr("gradc.runtime.crosscheck.run_executor", planted)
+    report = crosscheck(affine_loss, *tensors(), backends=("c",), folder=tmp_path)
+    assert not report.ok
+    assert report.divergence["c"].eqn.prim is ops.tanh
+    text = str(report)
+    assert "c is wrong: result, d_x, d_w" in text
+    assert "return ((x @ w).tanh() ** 2).sum() + SHIFT.sum()" in text
+    assert (tmp_path / "crosscheck_affine_loss.py").exists()
+
+
+def test_an_executor_that_raises_alone_is_not_ok(monkeypatch: pytest.MonkeyPatch) -> None:
+    def planted(graph: Graph, arrays: Sequence[Array], backend: str) -> list[Array]:
+        if backend == "c":
+            raise ExecutionError("no luck")
+        return run_graph(graph, arrays)
+
+    monkeypatch.setattr("gradc.runtime.crosscheck.run_executor", planted)
+    report = crosscheck(affine_loss, *tensors(), backends=("c",), folder=None)
+    assert not report.ok
+    assert "c raised ExecutionError: no luck" in str(report)

@@ -224,6 +224,7 @@ def test_a_change_of_the_thread_count_reaches_bound_programs():
         set_num_threads(before)
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_forked_child_runs_serially_even_while_the_parent_is_in_a_call():
     w = np.zeros(4, np.float32)
     bound = bind(w)

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from gradc.runtime.numpy_executable import NumpyExecutable
 from gradc.tracer import ops
 from gradc.tracer.errors import DivisionByZero, IndexOutOfRange, InternalError

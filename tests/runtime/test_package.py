@@ -93,7 +93,7 @@ int main(void)
     FILE *file = fopen("f.safetensors", "r+b");
     if (file == NULL || fseek(file, F_STATE_BEGIN, SEEK_SET) != 0) return 1;
     if (fread(state.bytes, 1, F_STATE_BYTES, file) != F_STATE_BYTES) return 2;
-    f_bind_state(state.bytes, in, out);
+    f_bind(state.bytes, in, out);
     in[F_IN_X] = x;
     out[F_OUT_TOTAL] = &total;
     f_options options = {sizeof options, 1, NULL};

@@ -48,7 +48,7 @@ def _polynomial(coefficients: Sequence[float], x: Array) -> Array:
 
 _erf64 = _pointwise(math.erf)
 _erfc64 = _pointwise(math.erfc)
-_BLOCK = 4096
+_BLOCK = 8192
 _ERF_DEGREE = 23
 
 
@@ -152,7 +152,8 @@ def _lgamma_large(x: Array) -> Array:
     inverse = 1 / x
     tail = inverse * _polynomial(_STIRLING, inverse * inverse)
     rest: Array = 0.5 * math.log(2 * math.pi) - 0.5 + tail
-    return rest + (x - 0.5) * (np.log(x) - 1)
+    rest += (x - 0.5) * (np.log(x) - 1)
+    return rest
 
 
 def _lgamma_positive(x: Array) -> Array:

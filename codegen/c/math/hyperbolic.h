@@ -101,7 +101,7 @@ GRADC_INLINE float gradc_acosh_f32(float x)
     return x >= 1.0f ? (float)y : GRADC_NAN_F32;
 }
 
-/* with t = x - 1: log1p(t + sqrt(t (t + 2))); at most 2 ulp; NaN below 1 */
+/* with t = x - 1: log1p(t + sqrt(t (t + 2))); at most 2.2 ulp; NaN below 1 */
 GRADC_INLINE double gradc_acosh_f64(double x)
 {
     const double t = x - 1.0;

@@ -62,7 +62,7 @@ GRADC_INLINE double gradc_remainder_f64(double x, double y)
 GRADC_INLINE float gradc_floor_divide_f32(float x, float y)
 {
     const float r = gradc_fmod_f32(x, y), q = x / y;
-    const float d = (x - r) / y - ((r != 0.0f) & ((r < 0.0f) != (y < 0.0f)) ? 1.0f : 0.0f);
+    const float d = (x - r) / y - (((r != 0.0f) & ((r < 0.0f) != (y < 0.0f))) ? 1.0f : 0.0f);
     const float f = gradc_floor_f32(d);
     const float whole = d == 0.0f ? gradc_copysign_f32(0.0f, q) : (d - f > 0.5f ? f + 1.0f : f);
     return y == 0.0f ? q : whole;
@@ -71,7 +71,7 @@ GRADC_INLINE float gradc_floor_divide_f32(float x, float y)
 GRADC_INLINE double gradc_floor_divide_f64(double x, double y)
 {
     const double r = gradc_fmod_f64(x, y), q = x / y;
-    const double d = (x - r) / y - ((r != 0.0) & ((r < 0.0) != (y < 0.0)) ? 1.0 : 0.0);
+    const double d = (x - r) / y - (((r != 0.0) & ((r < 0.0) != (y < 0.0))) ? 1.0 : 0.0);
     const double f = gradc_floor_f64(d);
     const double whole = d == 0.0 ? gradc_copysign_f64(0.0, q) : (d - f > 0.5 ? f + 1.0 : f);
     return y == 0.0 ? q : whole;

@@ -26,6 +26,11 @@ GRADC_INLINE int32_t gradc_neg_i32(int32_t a)
     return (int32_t)(0u - (uint32_t)a);
 }
 
+GRADC_INLINE int32_t gradc_bitwise_not_i32(int32_t a)
+{
+    return (int32_t)~a;
+}
+
 GRADC_INLINE int32_t gradc_abs_i32(int32_t a)
 {
     return a < 0 ? gradc_neg_i32(a) : a;
@@ -72,7 +77,7 @@ GRADC_INLINE int32_t gradc_floor_divide_i32(int32_t a, int32_t b)
 GRADC_INLINE int32_t gradc_remainder_i32(int32_t a, int32_t b)
 {
     const int32_t r = gradc_fmod_i32(a, b);
-    return (int32_t)((r != 0) & ((r < 0) != (b < 0)) ? r + b : r);
+    return (int32_t)(((r != 0) & ((r < 0) != (b < 0))) ? r + b : r);
 }
 
 /* a^b by squaring, wrapped; a negative power gives 0 but for the bases 1 and -1 */

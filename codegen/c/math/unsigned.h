@@ -26,6 +26,11 @@ GRADC_INLINE uint32_t gradc_neg_u32(uint32_t a)
     return (uint32_t)(0u - a);
 }
 
+GRADC_INLINE uint32_t gradc_bitwise_not_u32(uint32_t a)
+{
+    return (uint32_t)~a;
+}
+
 GRADC_INLINE uint32_t gradc_abs_u32(uint32_t a)
 {
     return a;

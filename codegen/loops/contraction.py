@@ -1,0 +1,334 @@
+"""Contractions as loops: a register tile over rows and columns, all of k in order.
+
+    for each panel of nr columns:
+        pack b[k, columns] into the panel
+        for each tile of mr rows:
+            acc[mr][nr] = 0
+            for k: for i < mr: for j < nr: acc[i][j] += a[i, k] * panel[k][j]
+            store acc, through the epilogue
+
+Lanes run along the columns, so every element of the result is one sum in the order of k, whatever
+the tile. A row of the result alone (a vector times a matrix) needs no panel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from gradc.codegen.loops import index as ix
+from gradc.codegen.loops.context import Context
+from gradc.codegen.loops.emit import Region
+from gradc.codegen.loops.index import Index
+from gradc.codegen.loops.ir import (
+    Accumulate,
+    Alloc,
+    At,
+    Buffer,
+    Const,
+    Expr,
+    Func,
+    Load,
+    Mode,
+    Select,
+    Slot,
+    Stmt,
+    Store,
+    call,
+)
+from gradc.codegen.loops.movement import MultiIndex
+from gradc.codegen.plan.access import product_indices
+from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind
+from gradc.codegen.plan.tiling import axis_groups, domain_sizes
+from gradc.tracer.graph.ir import Var
+from gradc.tracer.graph.types import int64
+
+Opened = list[tuple[Region, str, int]]
+
+
+def build_contraction(kernel: Kernel, plan: Plan, number: int) -> tuple[Func, tuple[Slot, ...]]:
+    """The function of a contraction and its epilogue."""
+    return _Contraction(Context(kernel, plan, number)).build()
+
+
+@dataclass(slots=True)
+class _Position:
+    """Where in the result's axes the loops are: indices along the merged axes."""
+
+    batch: list[Index]
+    m: list[Index]
+    n: list[Index]
+
+
+class _Contraction:
+    def __init__(self, ctx: Context) -> None:
+        self.ctx, self.emitter, self.kernel = ctx, ctx.emitter, ctx.kernel
+        root = self.kernel.roots[0]
+        assert root.eqn is not None and self.kernel.tiling is not None
+        self.root, self.eqn, self.tiling = root, root.eqn, self.kernel.tiling
+        self.product: Expr | None = None  # the finished sum, while an epilogue is emitted
+        ctx.own_leaf = self.leaf
+
+    def build(self) -> tuple[Func, tuple[Slot, ...]]:
+        for root in self.kernel.roots:
+            for slot in root.slots:
+                self.ctx.buffer(slot)
+        if not self.root.size:
+            return self.ctx.finish()
+        t = self.tiling
+        region, batch, opened = self.open(self.ctx.top, "b", t.batch)
+        region, n_outer, more = self.open(region, "q", t.n[:-1])
+        at = _Position(batch, [], n_outer)
+        columns = t.n[-1]
+        if t.packed:
+            self.panel_loop(region, at, columns)
+        else:
+            main = columns - columns % t.nr
+            if main:
+                body, v, name = self.emitter.loop(region, "n", 0, main, t.nr)
+                self.rows(body, at, v, t.nr, None)
+                self.emitter.close(body, name, 0, main, t.nr)
+            if columns % t.nr:
+                self.rows(region, at, ix.const(main), columns % t.nr, None)
+        self.close(more)
+        self.close(opened)
+        return self.ctx.finish()
+
+    # ---- loops ----------------------------------------------------------------------------------
+
+    def open(
+        self, region: Region, base: str, sizes: Sequence[int]
+    ) -> tuple[Region, list[Index], Opened]:
+        variables: list[Index] = []
+        opened: Opened = []
+        for n in sizes:
+            region, v, name = self.emitter.loop(region, base, 0, n)
+            variables.append(v)
+            opened.append((region, name, n))
+        return region, variables, opened
+
+    def close(self, opened: Opened) -> None:
+        for body, name, n in reversed(opened):
+            self.emitter.close(body, name, 0, n)
+
+    def panel_loop(self, region: Region, at: _Position, columns: int) -> None:
+        nr = self.tiling.nr
+        if columns <= nr:
+            self.panel(region, at, ix.const(0))
+            return
+        body, v, name = self.emitter.loop(region, "n", 0, columns, nr)
+        self.panel(body, at, v)
+        self.emitter.close(body, name, 0, columns, nr)
+
+    def panel(self, region: Region, at: _Position, start: Index) -> None:
+        """All rows against the panel of columns from `start`."""
+        t = self.tiling
+        buffer = self.ctx.buffer(self.kernel.scratch[0])
+        if not t.blocked:
+            self.pack(region, at, start, buffer, ix.const(0), prod(t.k))
+            self.rows(region, at, start, t.nr, buffer)
+            return
+        self.clear_partial(region, buffer)
+        full = t.k[0] - t.k[0] % t.k_block
+        body, k0, name = self.emitter.loop(region, "k0", 0, full, t.k_block)
+        self.block(body, at, start, buffer, k0, t.k_block)
+        self.emitter.close(body, name, 0, full, t.k_block)
+        if full < t.k[0]:
+            self.block(region, at, start, buffer, ix.const(full), t.k[0] - full)
+        self.finish_partial(region, at, start, buffer)
+
+    # ---- the panel ------------------------------------------------------------------------------
+
+    def pack(
+        self, region: Region, at: _Position, start: Index, panel: Buffer, k0: Index, count: int
+    ) -> None:
+        """panel[k][j] = b[k0 + k, start + j]; columns past the end are zero."""
+        t = self.tiling
+        body, k, k_name = self.emitter.loop(region, "k", 0, count)
+        inner, j, j_name = self.emitter.loop(body, "j", 0, t.nr)
+        column = start + j
+        inside = ix.minimum(column, ix.const(t.n[-1] - 1))
+        value = self.operand(1, _Position(at.batch, [], [*at.n, inside]), self.along(k0 + k))
+        if inside is not column:
+            within = call("lt", At(column), Const(t.n[-1], int64))
+            zero = Const(0.0 if t.dtype.is_float else 0, t.dtype)
+            value = self.ctx.expressions.intern(Select(within, value, zero))
+        self.emitter.body(inner, [Store(panel, k * t.nr + j, value)])
+        self.emitter.close(inner, j_name, 0, t.nr, mode=Mode.SIMD)
+        self.emitter.close(body, k_name, 0, count)
+
+    def along(self, flat: Index) -> MultiIndex:
+        """Indices along the contracted axes at a position in all of k."""
+        groups, sizes = axis_groups(self.eqn), domain_sizes(self.eqn)
+        return ix.unravel(flat, tuple(sizes[a] for a in groups[3]))
+
+    # ---- rows and tiles -------------------------------------------------------------------------
+
+    def rows(
+        self, region: Region, at: _Position, start: Index, nr: int, panel: Buffer | None
+    ) -> None:
+        """Every row of the result against `nr` columns."""
+
+        def tile(body: Region, m: Index, outer: list[Index], mr: int) -> None:
+            here = _Position(at.batch, [*outer, m], at.n)
+            acc = self.accumulate(body, here, start, mr, nr, panel, None)
+            self.epilogue(body, here, start, mr, nr, acc, nr, ix.const(0))
+
+        self.row_tiles(region, tile)
+
+    def row_tiles(self, region: Region, tile: object) -> None:
+        assert callable(tile)
+        t = self.tiling
+        region, outer, opened = self.open(region, "p", t.m[:-1])
+        rows = t.m[-1]
+        main = rows - rows % t.mr
+        if main == t.mr:
+            tile(region, ix.const(0), outer, t.mr)
+        elif main:
+            body, m, name = self.emitter.loop(region, "m", 0, main, t.mr)
+            tile(body, m, outer, t.mr)
+            self.emitter.close(body, name, 0, main, t.mr)
+        if rows % t.mr:
+            tile(region, ix.const(main), outer, rows % t.mr)
+        self.close(opened)
+
+    def accumulate(
+        self,
+        region: Region,
+        at: _Position,
+        start: Index,
+        mr: int,
+        nr: int,
+        panel: Buffer | None,
+        block: tuple[Index, int] | None,
+    ) -> Buffer:
+        """The tile's sums over k (over one block of it)."""
+        t = self.tiling
+        acc = self.ctx.local_array("acc", t.dtype, (mr, nr))
+        zero = Const(0.0 if t.dtype.is_float else 0, t.dtype)
+        region.stmts.append(Alloc(acc, zero))
+        k0, count = block if block is not None else (ix.const(0), prod(t.k))
+        body, k, k_name = self.emitter.loop(region, "k", 0, count)
+        rows, i, i_name = self.emitter.loop(body, "i", 0, mr)
+        lanes, j, j_name = self.emitter.loop(rows, "j", 0, nr)
+        row = _Position(at.batch, [*at.m[:-1], at.m[-1] + i], [])
+        a = self.operand(0, row, self.along(k0 + k))
+        if panel is not None:
+            b: Expr = Load(panel, k * nr + j)
+        else:
+            b = self.operand(1, _Position(at.batch, [], [*at.n, start + j]), self.along(k0 + k))
+        b = self.ctx.expressions.intern(b)
+        self.emitter.body(lanes, [Accumulate(acc, i * nr + j, "fma", (a, b))])
+        self.emitter.close(lanes, j_name, 0, nr, mode=Mode.SIMD)
+        self.emitter.close(rows, i_name, 0, mr, mode=Mode.UNROLL)
+        self.emitter.close(body, k_name, 0, count)
+        return acc
+
+    def operand(self, side: int, at: _Position, along: MultiIndex) -> Expr:
+        """Side 0 gives rows, side 1 columns; which operand that is depends on `swapped`."""
+        which = side ^ self.tiling.swapped
+        index = self.domain_index(at)
+        a, b = product_indices(self.eqn, index, along)
+        return self.ctx.expressions.value(self.eqn.inputs[which], (a, b)[which])
+
+    def domain_index(self, at: _Position) -> MultiIndex:
+        """The index in the result's own axes; missing groups are at 0."""
+        t = self.tiling
+        groups, sizes = axis_groups(self.eqn), domain_sizes(self.eqn)
+        m, n = (at.n, at.m) if t.swapped else (at.m, at.n)
+        m_sizes, n_sizes = (t.n, t.m) if t.swapped else (t.m, t.n)
+        index: list[Index] = []
+        for variables, merged, axes in (
+            (at.batch, t.batch, groups[0]), (m, m_sizes, groups[1]), (n, n_sizes, groups[2]),
+        ):  # fmt: skip
+            flat = ix.ravel(variables, merged) if variables else ix.const(0)
+            index += ix.unravel(flat, tuple(sizes[a] for a in axes))
+        return tuple(index)
+
+    # ---- epilogue -------------------------------------------------------------------------------
+
+    def leaf(self, root: Root, var: Var, index: MultiIndex) -> Expr | None:
+        return self.product if root.kind is RootKind.CONTRACTION else None
+
+    def epilogue(
+        self,
+        region: Region,
+        at: _Position,
+        start: Index,
+        mr: int,
+        nr: int,
+        sums: Buffer,
+        stride: int,
+        base: Index,
+    ) -> None:
+        """Store the tile through the elementwise eqns that follow the product."""
+        rows, i, i_name = self.emitter.loop(region, "i", 0, mr)
+        lanes, j, name = self.emitter.loop(rows, "j", 0, nr)
+        stop, column = self.column(lanes, start, j, nr)
+        row = _Position(at.batch, [*at.m[:-1], at.m[-1] + i], [*at.n, column])
+        index = self.domain_index(row)
+        self.ctx.expressions.forget()
+        self.product = self.ctx.expressions.intern(Load(sums, base + i * stride + j))
+        stmts: list[Stmt] = []
+        for root in self.kernel.roots:
+            offset = ix.ravel(index, self.root.shape)
+            if root.slots:
+                at_root = ix.unravel(offset, root.shape)
+                value = self.product if root is self.root else self.ctx.value(root, at_root)
+                stmts += [Store(self.ctx.buffer(s), offset, value) for s in root.slots]
+        self.emitter.body(lanes, stmts)
+        self.emitter.close_at(lanes, name, ix.const(0), stop, mode=Mode.SIMD)
+        self.emitter.close(rows, i_name, 0, mr)
+        self.product = None
+        self.ctx.expressions.forget()
+
+    def column(self, region: Region, start: Index, j: Index, nr: int) -> tuple[Index, Index]:
+        """How many columns of the tile are inside, and the column of lane `j`: where the last
+        tile is cut short, a local, which is known to be inside."""
+        columns = self.tiling.n[-1]
+        stop = ix.minimum(ix.const(nr), ix.const(columns) - start)
+        return stop, self.emitter.ranged(region, "column", start + j, columns)
+
+    # ---- k in blocks ----------------------------------------------------------------------------
+
+    def partial_row(self, outer: list[Index], m: Index) -> Index:
+        """Where the partial sums of a row begin, behind the panel."""
+        t = self.tiling
+        return ix.ravel([*outer, m], t.m) * t.nr + t.panel_size
+
+    def clear_partial(self, region: Region, buffer: Buffer) -> None:
+        t = self.tiling
+        n = prod(t.m) * t.nr
+        body, v, name = self.emitter.loop(region, "j", 0, n)
+        zero = Const(0.0 if t.dtype.is_float else 0, t.dtype)
+        body.stmts.append(Store(buffer, v + t.panel_size, zero))
+        self.emitter.close(body, name, 0, n, mode=Mode.SIMD)
+
+    def block(
+        self, region: Region, at: _Position, start: Index, buffer: Buffer, k0: Index, count: int
+    ) -> None:
+        """Add one block of k to the partial sums of every row."""
+        nr = self.tiling.nr
+        self.pack(region, at, start, buffer, k0, count)
+
+        def tile(body: Region, m: Index, outer: list[Index], mr: int) -> None:
+            here = _Position(at.batch, [*outer, m], at.n)
+            acc = self.accumulate(body, here, start, mr, nr, buffer, (k0, count))
+            rows, i, i_name = self.emitter.loop(body, "i", 0, mr)
+            lanes, j, j_name = self.emitter.loop(rows, "j", 0, nr)
+            place = self.partial_row(outer, m + i) + j
+            lanes.stmts.append(Accumulate(buffer, place, "add", (Load(acc, i * nr + j),)))
+            self.emitter.close(lanes, j_name, 0, nr, mode=Mode.SIMD)
+            self.emitter.close(rows, i_name, 0, mr)
+
+        self.row_tiles(region, tile)
+
+    def finish_partial(self, region: Region, at: _Position, start: Index, buffer: Buffer) -> None:
+        def tile(body: Region, m: Index, outer: list[Index], mr: int) -> None:
+            here = _Position(at.batch, [*outer, m], at.n)
+            base = self.partial_row(outer, m)
+            nr = self.tiling.nr
+            self.epilogue(body, here, start, mr, nr, buffer, nr, base)
+
+        self.row_tiles(region, tile)
