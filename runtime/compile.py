@@ -26,6 +26,7 @@ from gradc.runtime.binding import load_module
 from gradc.runtime.executable import CExecutable, Executable
 from gradc.runtime.jax_executable import JaxExecutable
 from gradc.runtime.numpy_executable import NumpyExecutable
+from gradc.runtime.report import CostAnalysis, MemoryAnalysis, cost_analysis, memory_analysis
 from gradc.runtime.signature import Call, read_call
 from gradc.runtime.specialization import Specialization, Staged, trace_call
 from gradc.tracer.context import CONTEXT
@@ -59,6 +60,22 @@ class Compiled:
         if module is None:
             raise ArgumentError("this backend generates no C", loc=user_location())
         return module.source  # type: ignore[no-any-return]
+
+    @property
+    def c_path(self) -> str:
+        """Where the generated C lies."""
+        library = getattr(self.executable, "library", None)
+        if library is None:
+            raise ArgumentError("this backend generates no C", loc=user_location())
+        return str(library.path.with_suffix(".c"))
+
+    def memory_analysis(self) -> MemoryAnalysis:
+        """The bytes one call needs, exact and known before it."""
+        return memory_analysis(self.executable)
+
+    def cost_analysis(self) -> CostAnalysis:
+        """Operations and bytes of one call."""
+        return cost_analysis(self.executable)
 
 
 def make_executable(graph: Graph, backend: str) -> Executable:
@@ -220,10 +237,28 @@ class CompiledFunction:
         return self._cache[next(reversed(self._cache))][0]
 
     @property
+    def compiled(self) -> Compiled:
+        """The program of the most recent specialization."""
+        last = self.last
+        return Compiled(last.staged.graph, last.executable)
+
+    @property
     def c_source(self) -> str:
         """The C generated for the most recent specialization."""
-        last = self.last
-        return Compiled(last.staged.graph, last.executable).c_source
+        return self.compiled.c_source
+
+    @property
+    def c_path(self) -> str:
+        """Where the C of the most recent specialization lies."""
+        return self.compiled.c_path
+
+    def memory_analysis(self) -> MemoryAnalysis:
+        """The bytes a call of the most recent specialization needs."""
+        return self.compiled.memory_analysis()
+
+    def cost_analysis(self) -> CostAnalysis:
+        """Operations and bytes of a call of the most recent specialization."""
+        return self.compiled.cost_analysis()
 
     def __repr__(self) -> str:
         return f"<compiled function {_name(self.fn)}, backend {self.backend!r}>"

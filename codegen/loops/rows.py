@@ -36,7 +36,7 @@ from gradc.codegen.loops.ir import (
     Store,
     call,
 )
-from gradc.codegen.loops.movement import Guard, MultiIndex
+from gradc.codegen.loops.movement import MultiIndex
 from gradc.codegen.loops.nest import collapse, refine
 from gradc.codegen.loops.scalar import COMBINERS, cast_to, identity
 from gradc.codegen.loops.structured import check_statements
@@ -214,19 +214,36 @@ class _RowsBuilder:
         """Find the cuts of the axes: where guards that depend on one axis alone turn."""
         if not any(r.path is not None and r.path.guards for r in stage.roots):
             return
-        variables = [ix.var(f"e{a}", axis.size) for a, axis in enumerate(axes)]
-        flat = row * stage.inner + ix.ravel(variables, [a.size for a in axes])
-        guards: dict[Guard, None] = {}
+        again = True
+        while again:  # a cut may settle one guard and bring out another behind it
+            again = False
+            for a, axis in enumerate(axes):
+                found = {
+                    t for piece in axis.pieces for t in self.boundaries(axes, a, piece, stage, row)
+                }
+                cuts = sorted(found | set(axis.cuts))
+                others = prod(len(x.pieces) for x in axes) // len(axis.pieces)
+                if cuts != axis.cuts and others * (len(cuts) + 1) <= MAX_PIECES:
+                    axis.cuts, again = cuts, True
+
+    def boundaries(
+        self, axes: list[_Axis], a: int, piece: tuple[int, int], stage: Stage, row: Index
+    ) -> set[int]:
+        """Where, within a piece of axis `a`, guards turn."""
+        start, stop = piece
+        variables = [ix.var(f"e{n}", axis.size) for n, axis in enumerate(axes)]
+        variables[a] = ix.symbol(f"e{a}", start, stop - 1)
+        if stop - start < 2:
+            return set()
+        flat = row * stage.inner + ix.ravel(variables, [x.size for x in axes])
+        found: set[int] = set()
         for root in stage.roots:
-            index = ix.unravel(flat, root.shape)
-            guards |= self.ctx.walker.reads(starts(root, index, self.ctx.plan.values)).guards
-        pieces = 1
-        for v, axis in zip(variables, axes, strict=True):
-            found = {g.boundary(v.terms[0][0]) for g in guards}
-            cuts = sorted(t for t in found if t is not None and 0 < t < axis.size)
-            pieces *= len(cuts) + 1
-            if pieces <= MAX_PIECES:
-                axis.cuts = cuts
+            begin = starts(root, ix.unravel(flat, root.shape), self.ctx.plan.values)
+            for guard in self.ctx.walker.reads(begin).guards:
+                t = guard.boundary(variables[a].terms[0][0])
+                if t is not None and start < t < stop:
+                    found.add(t)
+        return found
 
     def open(self, region: Region, nest: _Nest, depth: int) -> None:
         """The loops from `depth` inwards; reductions complete at this depth are combined after."""
