@@ -311,16 +311,43 @@ def exp2(input: Any) -> Tensor:
     return pow(2.0, input)
 
 
+def _floating(input: Any) -> Tensor:
+    """The tensor, integers and bool as the default float dtype."""
+    x = as_tensor(input)
+    return x if x.dtype.is_float else ops.cast(x, dtype=get_default_dtype())
+
+
+def _decay(x: Tensor, positive: Tensor) -> Tensor:
+    """exp(-|x|), which never overflows; `positive` is x >= 0.
+
+    A choice between x and -x rather than `abs`, whose gradient at 0 is 0: both branches meet at 0
+    with the same derivatives of every order in what is built from this.
+    """
+    return exp(ops.select(positive, ops.neg(x), x))
+
+
 @composite("sigmoid")
 def sigmoid(input: Any) -> Tensor:
     """1 / (1 + exp(-x))."""
-    return div(1.0, add(exp(neg(input)), 1.0))
+    x = _floating(input)
+    positive = ge(x, 0)
+    decay = _decay(x, positive)
+    # exp(-x) alone would overflow for very negative x, and its gradient become NaN.
+    top = ops.select(positive, full(x.shape, 1, x.dtype), decay)
+    return ops.div(top, add(decay, 1))  # type: ignore[no-any-return]
+
+
+def log1p_exp(x: Tensor) -> Tensor:
+    """log(1 + exp(x)), without overflow and with its true derivatives at 0."""
+    positive = ge(x, 0)
+    high = ops.select(positive, x, full(x.shape, 0, x.dtype))
+    return ops.add(high, log1p(_decay(x, positive)))  # type: ignore[no-any-return]
 
 
 @composite("logsigmoid")
 def logsigmoid(input: Any) -> Tensor:
     """log(sigmoid(x)), without overflow."""
-    return sub(minimum(input, 0.0), log1p(exp(neg(abs(input)))))
+    return neg(log1p_exp(neg(_floating(input))))
 
 
 @composite("relu")
@@ -373,17 +400,18 @@ def leaky_relu(input: Any, negative_slope: float = 0.01) -> Tensor:
 def elu(input: Any, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else alpha * (exp(x) - 1)."""
     x = as_tensor(input)
-    return where(gt(x, 0), x, mul(expm1(minimum(x, 0.0)), alpha))
+    positive = gt(x, 0)
+    return where(positive, x, mul(expm1(where(positive, 0.0, x)), alpha))
 
 
 @composite("logaddexp")
 def logaddexp(input: Any, other: Any) -> Tensor:
     """log(exp(input) + exp(other)), without overflow."""
-    a, b = as_tensor(input), as_tensor(other)
-    high = maximum(a, b)
-    distance = abs(sub(a, b))
-    same = logical_and(isinf(high), eq(a, b))
-    return where(same, high, add(high, log1p(exp(neg(where(same, 0.0, distance))))))
+    distance = sub(input, other)
+    # Equal infinities have no distance; everywhere else one operand carries and the other adds.
+    distance = where(logical_and(isinf(input), eq(input, other)), 0.0, distance)
+    first = ge(distance, 0)
+    return add(where(first, input, other), log1p(_decay(distance, first)))
 
 
 @composite("lerp")
@@ -409,7 +437,17 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor
 @composite("hypot")
 def hypot(input: Any, other: Any) -> Tensor:
     """sqrt(input**2 + other**2)."""
-    return sqrt(add(square(input), square(other)))
+    scale = maximum(abs(_constant(input)), abs(_constant(other)))
+    infinite = logical_or(isinf(input), isinf(other))
+    # Scaled, so that squares neither overflow nor vanish; the scale cancels in gradients.
+    scale = where(logical_or(infinite, eq(scale, 0)), 1.0, scale)
+    root = sqrt(add(square(div(input, scale)), square(div(other, scale))))
+    return where(infinite, math.inf, mul(root, scale))
+
+
+def _constant(x: Any) -> Any:
+    """`x` as a constant for gradients."""
+    return x.alias() if isinstance(x, Tensor) else x
 
 
 @composite("clone")

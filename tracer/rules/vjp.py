@@ -43,7 +43,7 @@ NOT_DIFFERENTIABLE = _NotDifferentiable()
 vjp: RuleTable[Any] = RuleTable("vjp")
 
 
-# -- helpers ------------------------------------------------------------------------------------
+# -- helpers --------------------------------------------------------------------------------------
 
 
 def _like(t: Tensor, value: float) -> Tensor:
@@ -78,7 +78,7 @@ def _zeros(g: Tensor) -> Tensor:
     return _like(g, 0)
 
 
-# -- elementwise, one operand --------------------------------------------------------------------
+# -- elementwise, one operand ---------------------------------------------------------------------
 
 vjp[ops.neg] = (lambda g: ops.neg(g),)
 vjp[ops.abs] = (lambda g, x: ops.mul(g, ops.sign(x)),)
@@ -136,7 +136,7 @@ def _trigamma(x: Tensor) -> Tensor:
 vjp[ops.digamma] = (lambda g, x: ops.mul(g, _trigamma(x)),)
 vjp[ops.bitwise_not] = NOT_DIFFERENTIABLE
 
-# -- elementwise, two operands -------------------------------------------------------------------
+# -- elementwise, two operands --------------------------------------------------------------------
 
 vjp[ops.add] = (lambda g: g, lambda g: g)
 vjp[ops.sub] = (lambda g: g, lambda g: ops.neg(g))
@@ -149,7 +149,7 @@ vjp[ops.floor_divide] = (_zeros, _zeros)
 vjp[ops.trunc_divide] = NOT_DIFFERENTIABLE
 vjp[ops.remainder] = (
     lambda g: g,
-    lambda g, x, y: ops.neg(ops.mul(g, ops.floor(ops.div(x, y)))),
+    lambda g, x, y: ops.neg(ops.mul(g, ops.floor_divide(x, y))),
 )
 vjp[ops.fmod] = (
     lambda g: g,
@@ -172,34 +172,40 @@ def _pow_exponent(g: Tensor, x: Tensor, y: Tensor, out: Tensor) -> Tensor:
 vjp[ops.pow] = (_pow_base, _pow_exponent)
 
 
+def _over_square_radius(t: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    # At the origin the angle has no slope; torch gives 0.
+    radius = ops.add(_square(x), _square(y))
+    origin = ops.eq(radius, _like(radius, 0))
+    return _zero_where(origin, ops.div(t, ops.select(origin, _like(radius, 1), radius)))
+
+
 def _atan2_first(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    return ops.mul(g, ops.div(y, ops.add(_square(x), _square(y))))  # type: ignore[no-any-return]
+    return ops.mul(g, _over_square_radius(y, x, y))  # type: ignore[no-any-return]
 
 
 def _atan2_second(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    slope = ops.div(ops.neg(x), ops.add(_square(x), _square(y)))
-    return ops.mul(g, slope)  # type: ignore[no-any-return]
+    return ops.mul(g, _over_square_radius(ops.neg(x), x, y))  # type: ignore[no-any-return]
 
 
 vjp[ops.atan2] = (_atan2_first, _atan2_second)
 
 
-def _extremum(beats: Any) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
-    """The winner takes the gradient, a tie half each."""
+def _extremum(loses: Any) -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
+    """The loser gets nothing, a tie half each; with a NaN nobody loses, as in torch."""
 
     def first(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        won = _keep_where(beats(x, y), g)
-        return ops.select(ops.eq(x, y), _scale(g, 0.5), won)  # type: ignore[no-any-return]
+        shared = ops.select(ops.eq(x, y), _scale(g, 0.5), g)
+        return _zero_where(loses(x, y), shared)
 
     def second(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        won = _keep_where(beats(y, x), g)
-        return ops.select(ops.eq(x, y), _scale(g, 0.5), won)  # type: ignore[no-any-return]
+        shared = ops.select(ops.eq(x, y), _scale(g, 0.5), g)
+        return _zero_where(loses(y, x), shared)
 
     return first, second
 
 
-vjp[ops.maximum] = _extremum(ops.gt)
-vjp[ops.minimum] = _extremum(ops.lt)
+vjp[ops.maximum] = _extremum(ops.lt)
+vjp[ops.minimum] = _extremum(ops.gt)
 vjp[ops.select] = (
     None,
     lambda g, x: _keep_where(x, g),
@@ -222,7 +228,7 @@ for _prim in (
 ):  # fmt: skip
     vjp[_prim] = NOT_DIFFERENTIABLE
 
-# -- reductions and scans --------------------------------------------------------------------------
+# -- reductions and scans -------------------------------------------------------------------------
 
 
 def _spread(t: Tensor, type: TensorType, axes: tuple[int, ...]) -> Tensor:
@@ -300,31 +306,28 @@ vjp[ops.cumsum] = (
 
 
 def _sort_back(gs: list[Tensor], xs: list[Tensor], params: Params) -> list[Tensor | None]:
-    # Where each sorted element came from, and from that where each element went.
+    # Every sorted element's cotangent goes back to where the element came from.
     axis, key = params["axis"], xs[0]
     positions = ops.iota(shape=key.shape, axis=axis, dtype=int64)
     order = ops.sort(key, positions, **params)[1]
-    inverse = ops.sort(order, positions, axis=axis, descending=False)[1]
-    result: list[Tensor | None] = []
-    for g, x in zip(gs, xs):
-        result.append(_take_along(g, inverse, axis) if x.dtype.is_float else None)
-    return result
+    return [_put_along(g, order, axis) if x.dtype.is_float else None for g, x in zip(gs, xs)]
 
 
-def _take_along(t: Tensor, index: Tensor, axis: int) -> Tensor:
-    """`t` picked along `axis` by an index of the same shape."""
+def _put_along(t: Tensor, index: Tensor, axis: int) -> Tensor:
+    """`t` sent along `axis` to the places of an index of the same shape."""
+    last = t.ndim - 1
     order = (*(i for i in range(t.ndim) if i != axis), axis)
     inverse = tuple(int(i) for i in np.argsort(order))
-    moved = ops.permute(t, axes=order)
-    where = ops.permute(index, axes=order)
-    last = t.ndim - 1
-    found = ops.gather(moved, where, axes=(last,), batch=last, wrap=False)
+    moved, where = ops.permute(t, axes=order), ops.permute(index, axes=order)
+    zeros = full(moved.shape, 0, t.dtype)
+    places = {"axes": (last,), "batch": last, "wrap": False}
+    found = ops.scatter(zeros, moved, where, combiner="add", **places)
     return ops.permute(found, axes=inverse)  # type: ignore[no-any-return]
 
 
 vjp[ops.sort] = _sort_back
 
-# -- movement ----------------------------------------------------------------------------------------
+# -- movement -------------------------------------------------------------------------------------
 
 vjp[ops.reshape] = (lambda g, types: ops.reshape(g, shape=types[0].shape),)
 vjp[ops.permute] = (
@@ -399,7 +402,7 @@ def _concat_back(g: Tensor, types: Types, params: Params) -> list[Tensor]:
 
 vjp[ops.concat] = _concat_back
 
-# -- indexing ----------------------------------------------------------------------------------------
+# -- indexing -------------------------------------------------------------------------------------
 
 
 def _gather_back(
@@ -454,7 +457,8 @@ def _scatter_mul_back(
     g: Tensor, xs: list[Tensor], out: Tensor, places: Any
 ) -> tuple[Tensor, Tensor]:
     base, updates, *indices = xs
-    factor = ops.scatter(full(base.shape, 1, base.dtype), updates, *indices, combiner="mul", **places)
+    ones = full(base.shape, 1, base.dtype)
+    factor = ops.scatter(ones, updates, *indices, combiner="mul", **places)
     spread = ops.gather(ops.mul(g, out), *indices, **places)
     return ops.mul(g, factor), ops.div(spread, updates)
 
@@ -474,7 +478,7 @@ def _scatter_extreme_back(
 
 vjp[ops.scatter] = _scatter_back
 
-# -- contraction --------------------------------------------------------------------------------------
+# -- contraction ----------------------------------------------------------------------------------
 
 
 def _dot_operand(g: Tensor, other: Tensor, types: Types, params: Params, which: int) -> Tensor:
