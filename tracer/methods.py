@@ -424,10 +424,12 @@ METHODS = (
     "ge", "masked_fill", "sum", "mean", "prod", "max", "min", "amax", "amin", "argmax", "argmin",
     "any", "all", "var", "std", "norm", "logsumexp", "softmax", "log_softmax", "cumsum",
     "reshape", "view", "permute", "transpose", "t", "swapaxes", "squeeze", "unsqueeze", "expand",
-    "expand_as", "broadcast_to", "flatten", "flip", "roll", "split", "chunk", "tensor_split",
-    "unbind", "narrow", "repeat", "tile", "movedim", "triu", "tril", "diag", "diagonal",
+    "expand_as", "broadcast_to", "flatten", "flip", "roll", "split", "chunk",
+    "unbind", "narrow", "repeat", "tile", "movedim", "triu", "tril", "diag",
     "gather", "scatter", "scatter_add", "index_select", "take_along_dim", "index_add", "sort",
     "argsort", "topk", "matmul", "mm", "bmm", "mv", "dot", "addmm", "clone", "count_nonzero",
+    "median", "diagonal", "unflatten", "repeat_interleave", "masked_select", "nonzero", "tensor_split",
+    "logaddexp", "isclose", "outer",
 )  # fmt: skip
 
 # Functions whose in-place form `name_` writes the result into the tensor.

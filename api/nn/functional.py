@@ -153,9 +153,9 @@ def binary_cross_entropy_with_logits(
     """
     target = as_tensor(target)
     _same_shape("binary_cross_entropy_with_logits", input, target)
-    # log(1 + exp(-|x|)) + max(-x, 0) is softplus(-x).
+    # log(1 + exp(-|x|)) - min(x, 0) is softplus(-x); minimum's tie rule gives its slope at 0.
     tail = f.log1p(f.exp(f.neg(f.abs(input))))
-    cost = f.add(tail, f.relu(f.neg(input)))
+    cost = f.sub(tail, f.minimum(input, 0.0))
     if pos_weight is None:
         loss = f.add(f.mul(f.sub(1.0, target), input), cost)
     else:

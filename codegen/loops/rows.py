@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from math import prod
 
 from gradc.codegen.loops import index as ix
+from gradc.codegen.loops.axes import TILE, Axes, Axis, out_offset
 from gradc.codegen.loops.context import Context
 from gradc.codegen.loops.emit import Region
 from gradc.codegen.loops.index import Index
@@ -37,34 +37,17 @@ from gradc.codegen.loops.ir import (
     call,
 )
 from gradc.codegen.loops.movement import MultiIndex
-from gradc.codegen.loops.nest import collapse, refine
 from gradc.codegen.loops.scalar import COMBINERS, cast_to, identity
 from gradc.codegen.loops.structured import check_statements
 from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind, Stage
-from gradc.codegen.plan.roots import starts
 from gradc.tracer import ops
 from gradc.tracer.graph.ir import Var
 from gradc.tracer.graph.types import DType
 
 LANE_BYTES = 64
 BLOCK = 8192  # elements summed before a partial sum is put away
-MAX_PIECES = 6  # loops a stage may be cut into
 _SHORT = {"add": "sum", "mul": "product", "maximum": "greatest", "minimum": "least",
           "bitwise_or": "any", "bitwise_and": "all"}  # fmt: skip
-
-
-@dataclass(slots=True)
-class _Axis:
-    """One loop to come: its base name, its size, and where it is cut into loops of their own, so
-    that each knows which piece of a concatenation or padding it is in."""
-
-    base: str
-    size: int
-    cuts: list[int]
-
-    @property
-    def pieces(self) -> list[tuple[int, int]]:
-        return list(pairwise((0, *self.cuts, self.size)))
 
 
 @dataclass(slots=True)
@@ -83,7 +66,7 @@ class _Nest:
     """The loops of one stage as they are opened."""
 
     stage: Stage
-    axes: list[_Axis]
+    axes: list[Axis]
     row: Index
     lanes: list[_Lanes] = field(default_factory=list)
     variables: list[Index] = field(default_factory=list)
@@ -104,6 +87,7 @@ class _RowsBuilder:
         self.done: set[Root] = set()  # of earlier stages
         self.scratch: dict[Root, Buffer] = {}
         self.totals: dict[Root, Buffer] = {}  # lanes of exits, over rows
+        self.axes = Axes(ctx, self.rows)
         ctx.own_leaf = self.leaf
 
     def build(self) -> tuple[Func, tuple[Slot, ...]]:
@@ -141,7 +125,7 @@ class _RowsBuilder:
     def run_rows(self, body: list[Root]) -> None:
         if not self.rows or not body:
             return
-        axes = self.row_axes(body)
+        axes = self.axes.rows(body) if self.kernel.rows is not None else []
         region, variables = self.ctx.top, list[Index]()
         opened: list[tuple[Region, str, int]] = []
         for n in axes:
@@ -155,29 +139,6 @@ class _RowsBuilder:
         for body_region, name, n in reversed(opened):
             self.emitter.close(body_region, name, 0, n)
 
-    def row_axes(self, body: list[Root]) -> list[int]:
-        """The loops over rows: refined for the shapes passed, merged where all offsets allow."""
-        if self.kernel.rows is None or self.rows == 1:
-            return []
-        shapes = [_prefix(s, self.rows) for s in _shapes(body)]
-        fine = refine((s for s in shapes if s is not None), self.rows)
-        variables = [ix.var(f"r{a}", n) for a, n in enumerate(fine)]
-        row = ix.ravel(variables, fine)
-        offsets: list[Index] = []
-        for root in body:
-            inner = root.size // self.rows
-            flat = row * inner + (ix.var("e", inner) if inner > 1 else 0)
-            offsets += self.offsets(root, ix.unravel(flat, root.shape))
-        return collapse(variables, fine, offsets)
-
-    def offsets(self, root: Root, index: MultiIndex) -> list[Index]:
-        """Every offset and number an element of the root depends on."""
-        found = self.ctx.walker.reads(starts(root, index, self.ctx.plan.values))
-        offsets = [r.offset for r in found.found] + list(found.numbers)
-        if root.kind is RootKind.REDUCE:
-            offsets.append(_out_offset(root, index))
-        return offsets
-
     def alloc_scratch(self, body: list[Root], region: Region) -> None:
         for root in body:
             if root.scratch and isinstance(root.value, Var):
@@ -190,60 +151,45 @@ class _RowsBuilder:
     def run_stage(self, region: Region, stage: Stage, row: Index) -> None:
         self.ctx.expressions.forget()
         if stage.inner:
-            sizes = self.stage_axes(stage, row)
-            axes = [_Axis("jklm"[min(a, 3)], n, []) for a, n in enumerate(sizes)]
-            self.cut(axes, stage, row)
-            self.open(region, _Nest(stage, axes, row), 0)
+            nest = _Nest(stage, self.axes.of_stage(stage, row), row)
+            across = self.axes.crossing(stage, nest.axes, row)
+            if across is None:
+                self.open(region, nest, 0)
+            else:
+                self.tiled(region, nest, across)
         else:
             self.empty_reductions(region, stage, row)
         self.done |= set(stage.roots)
 
-    def stage_axes(self, stage: Stage, row: Index) -> list[int]:
-        if stage.inner == 1:
-            return []
-        shapes = [_suffix(s, self.rows, stage.inner) for s in _shapes(stage.roots)]
-        fine = refine((s for s in shapes if s is not None), stage.inner)
-        variables = [ix.var(f"e{a}", n) for a, n in enumerate(fine)]
-        flat = row * stage.inner + ix.ravel(variables, fine)
-        offsets: list[Index] = []
-        for root in stage.roots:
-            offsets += self.offsets(root, ix.unravel(flat, root.shape))
-        return collapse(variables, fine, offsets)
-
-    def cut(self, axes: list[_Axis], stage: Stage, row: Index) -> None:
-        """Find the cuts of the axes: where guards that depend on one axis alone turn."""
-        if not any(r.path is not None and r.path.guards for r in stage.roots):
-            return
-        again = True
-        while again:  # a cut may settle one guard and bring out another behind it
-            again = False
-            for a, axis in enumerate(axes):
-                found = {
-                    t for piece in axis.pieces for t in self.boundaries(axes, a, piece, stage, row)
-                }
-                cuts = sorted(found | set(axis.cuts))
-                others = prod(len(x.pieces) for x in axes) // len(axis.pieces)
-                if cuts != axis.cuts and others * (len(cuts) + 1) <= MAX_PIECES:
-                    axis.cuts, again = cuts, True
-
-    def boundaries(
-        self, axes: list[_Axis], a: int, piece: tuple[int, int], stage: Stage, row: Index
-    ) -> set[int]:
-        """Where, within a piece of axis `a`, guards turn."""
-        start, stop = piece
-        variables = [ix.var(f"e{n}", axis.size) for n, axis in enumerate(axes)]
-        variables[a] = ix.symbol(f"e{a}", start, stop - 1)
-        if stop - start < 2:
-            return set()
-        flat = row * stage.inner + ix.ravel(variables, [x.size for x in axes])
-        found: set[int] = set()
-        for root in stage.roots:
-            begin = starts(root, ix.unravel(flat, root.shape), self.ctx.plan.values)
-            for guard in self.ctx.walker.reads(begin).guards:
-                t = guard.boundary(variables[a].terms[0][0])
-                if t is not None and start < t < stop:
-                    found.add(t)
-        return found
+    def tiled(self, region: Region, nest: _Nest, across: int) -> None:
+        """Elements read along axis `across` and written along the last one: by square blocks, so
+        that both are in cache."""
+        last = len(nest.axes) - 1
+        variables: list[Index] = [ix.const(0)] * len(nest.axes)
+        opened: list[tuple[Region, str, Index, Index, int]] = []
+        for a, axis in enumerate(nest.axes):
+            if a not in (across, last):
+                body, variables[a], name = self.emitter.loop(region, axis.base, 0, axis.size)
+                opened.append((body, name, ix.const(0), ix.const(axis.size), 1))
+                region = body
+        firsts: dict[int, Index] = {}
+        for a in (across, last):
+            size = nest.axes[a].size
+            body, firsts[a], name = self.emitter.loop(region, "tile", 0, size, TILE)
+            opened.append((body, name, ix.const(0), ix.const(size), TILE))
+            region = body
+        for a in (across, last):
+            size = nest.axes[a].size
+            name = self.emitter.name(nest.axes[a].base)
+            region = self.emitter.inner(region, name)
+            variables[a] = ix.symbol(name, 0, size - 1)
+            stop = ix.minimum(firsts[a] + TILE, ix.const(size))
+            opened.append((region, name, firsts[a], stop, 1))
+        self.body(region, nest, variables, None)
+        mode = Mode.SIMD
+        for body, name, start, stop, step in reversed(opened):
+            self.emitter.close_at(body, name, start, stop, step, mode)
+            mode = Mode.SERIAL
 
     def open(self, region: Region, nest: _Nest, depth: int) -> None:
         """The loops from `depth` inwards; reductions complete at this depth are combined after."""
@@ -275,7 +221,7 @@ class _RowsBuilder:
             probe = [
                 *nest.variables, *(ix.var(f"e{a}", x.size) for a, x in enumerate(nest.axes[depth:]))
             ]  # fmt: skip
-            out = _out_offset(root, self.index(root, nest, probe))
+            out = out_offset(root, self.index(root, nest, probe))
             later = {v.terms[0][0] for v in probe[depth:] if v.terms}
             if any(a in later for a in ix.atoms(out)) or (not nest.axes and root.exit):
                 continue
@@ -349,7 +295,7 @@ class _RowsBuilder:
             return Mode.SERIAL
         for root in nest.stage.roots:
             if root.kind is RootKind.REDUCE and not any(x.root is root for x in nest.lanes):
-                out = _out_offset(root, self.index(root, nest, variables))
+                out = out_offset(root, self.index(root, nest, variables))
                 if not ix.stride(out, v.terms[0][0]):
                     return Mode.SERIAL
         return Mode.SIMD
@@ -414,7 +360,7 @@ class _RowsBuilder:
         if mine is not None:
             at = lane if lane is not None and mine.buffer.shape else ix.const(0)
             return Accumulate(mine.buffer, at, mine.op, (value,))
-        return self.into_exit(root, _out_offset(root, index), value, nest.row)
+        return self.into_exit(root, out_offset(root, index), value, nest.row)
 
     def operand(self, root: Root, index: MultiIndex) -> Expr:
         eqn = root.eqn
@@ -501,7 +447,7 @@ class _RowsBuilder:
 
     def run_tail(self) -> None:
         tails = [r for r in self.kernel.roots if r.tail]
-        self.rows = 1
+        self.rows, self.axes = 1, Axes(self.ctx, 1)
         for size in dict.fromkeys(r.size for r in tails):
             stage = Stage(size, [r for r in tails if r.size == size])
             self.run_stage(self.ctx.top, stage, ix.const(0))
@@ -534,31 +480,3 @@ def lane_count(stage: Stage, size: int) -> int:
 def _power_of_two(n: int) -> int:
     """The least power of two that is not below `n`."""
     return 1 << max(n - 1, 0).bit_length()
-
-
-def _out_offset(root: Root, index: MultiIndex) -> Index:
-    return ix.ravel([index[a] for a in root.kept], root.out_shape)
-
-
-def _shapes(roots: Sequence[Root]) -> list[tuple[int, ...]]:
-    """Shapes of the domains, then those of the values on the way."""
-    shapes = [r.shape for r in roots]
-    for r in roots:
-        if r.path is not None:
-            shapes += r.path.shapes
-    return list(dict.fromkeys(shapes))
-
-
-def _prefix(shape: tuple[int, ...], rows: int) -> tuple[int, ...] | None:
-    """The leading axes that make up the rows."""
-    for a in range(len(shape) + 1):
-        if prod(shape[:a]) == rows:
-            return shape[:a]
-    return None
-
-
-def _suffix(shape: tuple[int, ...], rows: int, inner: int) -> tuple[int, ...] | None:
-    for a in range(len(shape) + 1):
-        if prod(shape[:a]) == rows and prod(shape[a:]) == inner:
-            return shape[a:]
-    return None

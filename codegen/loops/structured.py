@@ -233,31 +233,64 @@ def _slab(
 # ---- argmax and argmin -------------------------------------------------------------------------
 
 
+LANES = 64  # elements of a slab whose extremes are found together
+
+
 def _arg(eqn: Eqn, ctx: Context) -> None:
-    """The first NaN, else the first extreme."""
+    """The first NaN, else the first extreme: along the last axis one by one, else for stretches of
+    the axes behind at once."""
+    shape, axis = known_shape(eqn.inputs[0].type.shape), eqn.params.axis
+    outer = _open(ctx, ctx.top, shape[:axis])
+    behind = prod(shape[axis + 1 :])
+    if behind == 1:
+        _arg_stretch(eqn, ctx, outer, outer.region, ix.const(0), 1)
+    else:
+        main = behind - behind % LANES
+        if main:
+            body, first, name = ctx.emitter.loop(outer.region, "first", 0, main, LANES)
+            _arg_stretch(eqn, ctx, outer, body, first, LANES)
+            ctx.emitter.close(body, name, 0, main, LANES)
+        if behind > main:
+            _arg_stretch(eqn, ctx, outer, outer.region, ix.const(main), behind - main)
+    _close(ctx, outer)
+
+
+def _arg_stretch(
+    eqn: Eqn, ctx: Context, outer: _Loops, region: Region, first: Index, count: int
+) -> None:
     x, axis = eqn.inputs[0], eqn.params.axis
     shape = known_shape(x.type.shape)
-    outer = _open(ctx, ctx.top, shape[:axis] + shape[axis + 1 :])
-    best = ctx.local_array("best", x.type.dtype, ())
-    place = ctx.local_array("place", int64, ())
-    index = (*outer.index[:axis], ix.const(0), *outer.index[axis:])
-    ctx.emitter.count([])
-    start = ctx.emitter.use(_value(ctx, x, index), outer.region)
-    outer.region.stmts += [Alloc(best, start), Alloc(place, Const(0, int64))]
+    best = ctx.local_array("best", x.type.dtype, (count,))
+    place = ctx.local_array("place", int64, (count,))
+    region.stmts += [Alloc(best), Alloc(place, Const(0, int64))]
+    op = "gt" if eqn.prim is ops.argmax else "lt"
+
+    def value(k: Index, lane: Index) -> Expr:
+        behind = ix.unravel(first + lane, shape[axis + 1 :])
+        return _value(ctx, x, (*outer.index, k, *behind))
+
+    def lanes(body: Region, k: Index, step: Callable[[Expr, Index], list[Stmt]]) -> None:
+        inner, lane, name = ctx.emitter.loop(body, "lane", 0, count)
+        ctx.emitter.body(inner, step(value(k, lane), lane))
+        ctx.emitter.close(inner, name, 0, count, mode=Mode.SIMD)
+
+    def challenge(e: Expr, lane: Index) -> list[Stmt]:
+        held, at = Load(best, lane), Load(place, lane)
+        better = ctx.expressions.intern(_beats(e, held, op))
+        chosen = [Select(better, e, held), Select(better, At(k), at)]
+        new = [ctx.expressions.intern(c) for c in chosen]
+        return [Store(best, lane, new[0]), Store(place, lane, new[1])]
+
+    lanes(region, ix.const(0), lambda e, lane: [Store(best, lane, e)])
     if shape[axis] > 1:
-        body, k, name = ctx.emitter.loop(outer.region, "k", 1, shape[axis])
-        value = _value(ctx, x, (*outer.index[:axis], k, *outer.index[axis:]))
-        ctx.emitter.count([value, value])
-        value = ctx.emitter.use(value, body)
-        zero = ix.const(0)
-        better = _beats(value, Load(best, zero), "gt" if eqn.prim is ops.argmax else "lt")
-        body.stmts.append(If(better, (Store(best, zero, value), Store(place, zero, At(k)))))
+        body, k, name = ctx.emitter.loop(region, "k", 1, shape[axis])
+        lanes(body, k, challenge)
         ctx.emitter.close(body, name, 1, shape[axis])
     out = _output(ctx)
-    outer.region.stmts.append(
-        Store(out, ix.ravel(outer.index, out.shape), Load(place, ix.const(0)))
-    )
-    _close(ctx, outer)
+    inner, lane, name = ctx.emitter.loop(region, "lane", 0, count)
+    offset = ix.ravel(outer.index, shape[:axis]) * prod(shape[axis + 1 :]) + first + lane
+    inner.stmts.append(Store(out, offset, Load(place, lane)))
+    ctx.emitter.close(inner, name, 0, count, mode=Mode.SIMD)
 
 
 structured[ops.argmax] = _arg

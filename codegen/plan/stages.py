@@ -125,9 +125,13 @@ def _form_stages(
         groups.setdefault((root.stage, inner), []).append(root)
     # Row scalars first: what follows in the same stage may use them.
     kernel.stages = [Stage(inner, groups[level, inner]) for level, inner in sorted(groups)]
+    room = cost.SCRATCH_BYTES
     for root in body:
         if root.kind is RootKind.MAP and root.value not in stored:
-            root.scratch = _wants_scratch(root, kernel, consumers)
+            nbytes = _row_bytes(root, kernel.rows)
+            if nbytes <= room and _wants_scratch(root, kernel, consumers):
+                root.scratch = True
+                room -= nbytes
 
 
 def _level(root: Root, kernel: Kernel, p: Partition) -> int:
@@ -149,8 +153,11 @@ def _wants_scratch(root: Root, kernel: Kernel, consumers: dict[Root, list[Root]]
         return False
     cycles = sum(cost.op_cost(e.prim) for e in root.path.eqns.values()) if root.path else 0
     cycles += cost.op_cost(root.eqn.prim) if root.eqn else 0
-    fits = inner * root.value.type.dtype.itemsize <= cost.SCRATCH_BYTES
-    return fits and cycles >= cost.SCRATCH_CYCLES
+    return cycles >= cost.SCRATCH_CYCLES
+
+
+def _row_bytes(root: Root, rows: int) -> int:
+    return root.size // max(rows, 1) * (root.value.type.dtype.itemsize if root.value else 0)
 
 
 def _collect_members(kernel: Kernel, p: Partition) -> None:
