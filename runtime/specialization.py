@@ -112,8 +112,12 @@ def trace_call(
         with watch:
             found = fn(*args, **kwargs)
         staged = _stage(trace, arguments, found, call, name, keep_grads, gradient)
+    # A gradient is reached through its tensor, and guarded as the slot it lies in.
+    grads = {id(s.initial._storage) for s in staged.traced.grads if isinstance(s.initial, Tensor)}
     captured = [c.tensor for c in staged.traced.captures]
-    followed = [t for t in captured if "owner" not in t.__dict__]
+    followed = [
+        t for t in captured if "owner" not in t.__dict__ and id(t._storage) not in grads
+    ]
     staged.guards = watch.finish(followed, trace.captured_arrays())
     return staged
 

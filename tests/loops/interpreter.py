@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops import ir
 from gradc.tracer.graph.dims import known_shape

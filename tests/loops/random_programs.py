@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from gradc.tracer import ops
 from gradc.tracer.graph.builder import GraphBuilder
 from gradc.tracer.graph.ir import Atom, Graph, Literal, Params, Var

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from gradc.tracer.graph.ir import Atom, Graph, Literal, Var
 from gradc.tracer.rules.evaluate import evaluate
 

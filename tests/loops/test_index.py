@@ -8,10 +8,11 @@ from math import prod
 
 import numpy as np
 import pytest
-from gradc.codegen.loops import index as ix
-from gradc.codegen.loops.index import Index
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gradc.codegen.loops import index as ix
+from gradc.codegen.loops.index import Index
 
 NAMES = ("i", "j", "k")
 SIZES = (2, 3, 4)

@@ -7,12 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from gradc.codegen.loops.build import build_module
-from gradc.codegen.loops.verify import verify_module
-from gradc.codegen.plan.planner import plan_graph
-from gradc.tracer.errors import GradcError
-from gradc.tracer.graph.ir import Graph
-from gradc.tracer.ops.primitive import PRIMITIVES
 from interpreter import run_module
 from random_programs import Array, Drawer, arguments
 from reference import run_reference
@@ -26,6 +20,13 @@ from small_programs import (
     softmax,
     softmax_backward,
 )
+
+from gradc.codegen.loops.build import build_module
+from gradc.codegen.loops.verify import verify_module
+from gradc.codegen.plan.planner import plan_graph
+from gradc.tracer.errors import GradcError
+from gradc.tracer.graph.ir import Graph
+from gradc.tracer.ops.primitive import PRIMITIVES
 
 
 def check(graph: Graph, arrays: list[Array], tolerance: float = 1e-4) -> None:

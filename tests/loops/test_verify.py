@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.ir import (
     Alloc,
