@@ -180,7 +180,7 @@ class Optimizer:
 
 def _positive(**values: Any) -> None:
     for name, value in values.items():
-        if not isinstance(value, Tensor) and not 0.0 <= value:
+        if not isinstance(value, Tensor) and not value >= 0.0:
             raise ArgumentError(f"Invalid {name}: {value}", loc=user_location(4))
 
 
@@ -328,7 +328,7 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
 
 
-# -- schedules ----------------------------------------------------------------------------------------
+# -- schedules ------------------------------------------------------------------------------------
 
 
 class LRScheduler:

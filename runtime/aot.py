@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optree
+
 from gradc.codegen.c.names import check_exported
 from gradc.codegen.pipeline import lower_c
 from gradc.runtime.compile import CompiledFunction, compile

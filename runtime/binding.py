@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cffi
+
 from gradc.codegen.c.module import CModule
 from gradc.codegen.c.target import ABI_VERSION
 from gradc.runtime.cache import Recipe, Store, store

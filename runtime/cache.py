@@ -31,6 +31,7 @@ from typing import Any
 
 import filelock
 import platformdirs
+
 from gradc.codegen.c.target import ABI_VERSION
 from gradc.runtime.toolchain import (
     LIBRARY,

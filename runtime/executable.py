@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
+
 from gradc.codegen.c.module import CheckSite, CModule
 from gradc.runtime.binding import (
     BAD_POINTER,

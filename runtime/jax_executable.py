@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from gradc.tracer import ops
 from gradc.tracer.errors import ArgumentError, GradcError
 from gradc.tracer.graph.ir import Eqn, Graph
 from gradc.tracer.rules.failures import check_failed, division_by_zero, index_out_of_range
 from gradc.tracer.storage import Array, Storage
-from gradc.tracer import ops
 
 
 def load_jax() -> tuple[Any, Any]:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import optree
+
 from gradc.codegen.c.module import CheckSite, CModule, Port
 from gradc.codegen.c.names import check_exported
 from gradc.codegen.c.package import makefile, state_header

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from gradc.tracer.errors import ArgumentError
 from gradc.tracer.storage import Array
 

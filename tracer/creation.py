@@ -21,7 +21,8 @@ from gradc.tracer.functional.dimensions import read_shape, read_size
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import DType, bool_, float64, int64
 from gradc.tracer.interpreter import as_tensor as _share
-from gradc.tracer.interpreter import constant, full as _full, native
+from gradc.tracer.interpreter import constant, native
+from gradc.tracer.interpreter import full as _full
 from gradc.tracer.promotion import get_default_dtype
 from gradc.tracer.storage import Array
 from gradc.tracer.tensor import Tensor, new_tensor

@@ -242,7 +242,7 @@ def _format(self: Tensor, spec: str) -> str:
     return format(format_tensor(self), spec)
 
 
-# -- shape and dtype -------------------------------------------------------------------------------
+# -- shape and dtype ------------------------------------------------------------------------------
 
 
 def size(self: Tensor, dim: int | None = None) -> Any:
@@ -356,7 +356,7 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
     return apply
 
 
-# -- operators -------------------------------------------------------------------------------------
+# -- operators ------------------------------------------------------------------------------------
 
 
 def _operator(prim: Primitive) -> Callable[[Tensor, Any], Any]:
@@ -428,8 +428,8 @@ METHODS = (
     "unbind", "narrow", "repeat", "tile", "movedim", "triu", "tril", "diag",
     "gather", "scatter", "scatter_add", "index_select", "take_along_dim", "index_add", "sort",
     "argsort", "topk", "matmul", "mm", "bmm", "mv", "dot", "addmm", "clone", "count_nonzero",
-    "median", "diagonal", "unflatten", "repeat_interleave", "masked_select", "nonzero", "tensor_split",
-    "logaddexp", "isclose", "outer",
+    "median", "diagonal", "unflatten", "repeat_interleave", "masked_select", "nonzero",
+    "tensor_split",    "logaddexp", "isclose", "outer",
 )  # fmt: skip
 
 # Functions whose in-place form `name_` writes the result into the tensor.
@@ -502,4 +502,4 @@ def _attach() -> None:
 
 
 _attach()
-__all__ = ["GradcError", "IN_PLACE", "METHODS", "in_place"]
+__all__ = ["IN_PLACE", "METHODS", "GradcError", "in_place"]

@@ -181,12 +181,13 @@ def integers(
     multiplier = pow(2, word.bits // 2, span)
     multiplier = multiplier * multiplier % (1 << word.bits) % span
     spans = full(shape, span, word)
-    offset = math.add(math.mul(ops.remainder(upper, spans), multiplier), ops.remainder(lower, spans))
+    high_part = math.mul(ops.remainder(upper, spans), multiplier)
+    offset = math.add(high_part, ops.remainder(lower, spans))
     offset = ops.bitcast(ops.remainder(offset, spans), dtype=dtype)
     return math.add(offset, low)
 
 
-# -- torch's functions -------------------------------------------------------------------------------
+# -- torch's functions ----------------------------------------------------------------------------
 
 
 def _key(generator: Generator | None) -> Key:
@@ -284,7 +285,7 @@ def normal(
     return math.add(math.mul(draw, std), mean)
 
 
-# -- in place ------------------------------------------------------------------------------------------
+# -- in place -------------------------------------------------------------------------------------
 
 
 def uniform_(

@@ -72,8 +72,17 @@ class Node:
     """One recorded application; `backward` turns output cotangents into operand cotangents."""
 
     __slots__ = (
-        "composite", "edges", "freed", "hooks", "loc", "output_hooks", "output_types", "pre_hooks",
-        "scope", "sequence", "__weakref__",
+        "__weakref__",
+        "composite",
+        "edges",
+        "freed",
+        "hooks",
+        "loc",
+        "output_hooks",
+        "output_types",
+        "pre_hooks",
+        "scope",
+        "sequence",
     )  # fmt: skip
 
     def __init__(self, edges: Sequence[Edge], output_types: Sequence[TensorType]) -> None:

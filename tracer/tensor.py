@@ -45,7 +45,9 @@ class Tensor:
     __array_ufunc__ = None
     __array_priority__ = 1000
 
-    def __init__(self, storage: Storage, data: Array | None, type: TensorType | None = None) -> None:
+    def __init__(
+        self, storage: Storage, data: Array | None, type: TensorType | None = None
+    ) -> None:
         self._storage = storage
         self._data = data
         self._type = type

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from gradc.codegen.c.names import Names, c_comment
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops import ir

@@ -23,7 +23,7 @@ from gradc.tracer.rules.table import RuleTable
 Value = Any
 jax_rule: RuleTable[Callable[..., Any]] = RuleTable("jax")
 
-# -- elementwise ------------------------------------------------------------------------------------
+# -- elementwise ----------------------------------------------------------------------------------
 
 jax_rule[ops.neg] = lax.neg
 jax_rule[ops.abs] = lambda x: jnp.where(x > 0, x, jnp.where(x < 0, -x, jnp.abs(x) if _is_float(x) else x))
@@ -185,7 +185,7 @@ def _threefry(k0: Value, k1: Value, c0: Value, c1: Value) -> tuple[Value, Value]
     return x0, x1
 
 
-# -- reductions, scans, order -------------------------------------------------------------------------
+# -- reductions, scans, order ---------------------------------------------------------------------
 
 jax_rule[ops.reduce_sum] = lambda x, axes: jnp.sum(x, axis=axes, dtype=x.dtype)
 jax_rule[ops.reduce_prod] = lambda x, axes: jnp.prod(x, axis=axes, dtype=x.dtype)
@@ -209,7 +209,7 @@ def _sort(*operands: Value, axis: int, descending: bool) -> Any:
     return found if len(found) > 1 else found[0]
 
 
-# -- movement -------------------------------------------------------------------------------------------
+# -- movement -------------------------------------------------------------------------------------
 
 jax_rule[ops.reshape] = lambda x, shape: lax.reshape(x, shape)
 jax_rule[ops.permute] = lambda x, axes: lax.transpose(x, axes)
@@ -225,7 +225,7 @@ jax_rule[ops.iota] = lambda shape, axis, dtype: lax.broadcasted_iota(
 )
 jax_rule[ops.constant] = lambda value: jnp.asarray(value.array)
 
-# -- indexing -------------------------------------------------------------------------------------------
+# -- indexing -------------------------------------------------------------------------------------
 
 
 def wrapped(index: Value, size: int, wrap: bool) -> Value:
@@ -298,7 +298,7 @@ def _last_wins(
     return jnp.where(hit, chosen, moved)
 
 
-# -- contraction, effects -------------------------------------------------------------------------------
+# -- contraction, effects -------------------------------------------------------------------------
 
 
 @jax_rule.rule(ops.dot_general)

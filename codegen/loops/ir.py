@@ -33,6 +33,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 import numpy as np
+
 from gradc.codegen.loops.index import Index
 from gradc.tracer.graph.ir import Phase
 from gradc.tracer.graph.source import Location

@@ -12,6 +12,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+
 from gradc.codegen.loops.ir import Place, Slot
 from gradc.codegen.plan.access import Walker
 from gradc.codegen.plan.classify import Values, classify

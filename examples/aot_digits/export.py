@@ -12,11 +12,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
+from sklearn.datasets import load_digits
+
 import gradc
 import gradc.nn.functional as F
-import numpy as np
 from gradc import nn, optim
-from sklearn.datasets import load_digits
 
 BATCH, BATCHES, EPOCHS = 64, 28, 20
 HERE = Path(__file__).parent

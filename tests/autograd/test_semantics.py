@@ -83,7 +83,7 @@ def test_integers_cannot_require_gradients():
         gradc.tensor([1, 2]).requires_grad_()
 
 
-# -- modes ---------------------------------------------------------------------------------------------
+# -- modes ----------------------------------------------------------------------------------------
 
 
 def test_modes_nest_and_decorate():
@@ -104,7 +104,7 @@ def test_modes_nest_and_decorate():
     assert (x * 2).requires_grad
 
 
-# -- in place, views, versions ----------------------------------------------------------------------------
+# -- in place, views, versions --------------------------------------------------------------------
 
 
 def test_in_place_on_a_leaf_is_an_error():
@@ -222,7 +222,7 @@ def test_in_place_needs_a_fitting_type_and_shape():
         gradc.zeros(2).add_(gradc.zeros(3, 2))
 
 
-# -- hooks ---------------------------------------------------------------------------------------------------
+# -- hooks ----------------------------------------------------------------------------------------
 
 
 def test_tensor_hooks():
@@ -258,7 +258,7 @@ def test_node_hooks():
     np.testing.assert_allclose(x.grad.tolist(), [2 * np.e])
 
 
-# -- Function ---------------------------------------------------------------------------------------------
+# -- Function -------------------------------------------------------------------------------------
 
 
 class Cube(Function):
@@ -334,7 +334,7 @@ def test_gradcheck_finds_a_wrong_gradient():
     assert not gradcheck(Wrong.apply, leaf(1.0), raise_exception=False)
 
 
-# -- anomaly mode ---------------------------------------------------------------------------------------
+# -- anomaly mode ---------------------------------------------------------------------------------
 
 
 def test_anomaly_mode_names_the_forward_line():
@@ -346,7 +346,7 @@ def test_anomaly_mode_names_the_forward_line():
     assert "the line that makes the NaN" in str(caught.value)
 
 
-# -- NumPy -----------------------------------------------------------------------------------------------
+# -- NumPy ----------------------------------------------------------------------------------------
 
 
 def test_numpy_arrays_mix_and_keep_gradients():

@@ -12,6 +12,7 @@ from typing import Any
 import cffi
 import numpy as np
 import pytest
+
 from gradc.codegen.c.module import CModule, strip_comments
 from gradc.codegen.c.snippets import needed
 

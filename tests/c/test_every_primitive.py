@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ctools import STRICT, Build, Program
+
 from gradc.codegen.c.target import FLAGS
 from gradc.codegen.loops import ir
 from gradc.codegen.pipeline import lower_c

@@ -10,9 +10,10 @@ import cffi
 import numpy as np
 import pytest
 from ctools import FLAGS, NUMPY, Build, Loops
-from gradc.codegen.c.snippets import FOLDER
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gradc.codegen.c.snippets import FOLDER
 
 ACCURACY = Path(__file__).with_name("accuracy.c")
 # The greatest error in units in the last place, as the comments in codegen/c/math state them.

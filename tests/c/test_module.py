@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ctools import FLAGS, STRICT, Build, Program, undefined
+
 from gradc.codegen.c.module import CModule, emit_module, strip_comments
 from gradc.codegen.c.target import COMPILER_SUPPORT
 from gradc.codegen.c.target import FLAGS as TARGET_FLAGS

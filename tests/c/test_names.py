@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gradc.codegen.c.names import (
     MAX_EXPORTED,
     Names,
@@ -15,8 +18,6 @@ from gradc.codegen.c.names import (
     is_reserved,
 )
 from gradc.tracer.errors import ArgumentError
-from hypothesis import given
-from hypothesis import strategies as st
 
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 NASTY = st.one_of(

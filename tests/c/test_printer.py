@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from ctools import STRICT, Build
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from gradc.codegen.c.module import PREAMBLE
 from gradc.codegen.c.names import Names
 from gradc.codegen.c.printer import WIDTH, Printer, literal, wrap, wrap_list
@@ -56,8 +59,6 @@ from gradc.tracer.graph.types import (
     uint32,
     uint64,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 NOTE = Note(0, Phase.FORWARD, (), "", "")
 X = Buffer("x", float32, (8,))

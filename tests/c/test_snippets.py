@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from ctools import STRICT, Build, undefined
+
 from gradc.codegen.c.snippets import EXTERNAL, FILES, FOLDER, find, has, library, needed
 from gradc.tracer.errors import InternalError
 

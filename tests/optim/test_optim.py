@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import gradc
+import gradc.nn.functional as F
 from gradc import nn, optim
 from gradc.errors import ArgumentError
-import gradc.nn.functional as F
 
 TABLE = json.loads((Path(__file__).parent / "torch_optim.json").read_text())
 

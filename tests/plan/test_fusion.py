@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from gradc.codegen.plan.kernel import Plan, RootKind
-from gradc.codegen.plan.planner import plan_graph
-from gradc.tracer.graph.ir import Graph
 from small_programs import (
     Maker,
     adam,
@@ -19,6 +16,10 @@ from small_programs import (
     softmax,
     softmax_backward,
 )
+
+from gradc.codegen.plan.kernel import Plan, RootKind
+from gradc.codegen.plan.planner import plan_graph
+from gradc.tracer.graph.ir import Graph
 
 
 def kernels(plan: Plan) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from gradc.codegen.plan.memory import Lifetime, _by_size, _sweep, aligned, assign
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from interpreter import run_module
+from small_programs import Maker
+
 from gradc.codegen.loops.build import build_module
 from gradc.codegen.loops.verify import verify_module
 from gradc.codegen.plan.kernel import Plan
 from gradc.codegen.plan.planner import plan_graph
 from gradc.tracer.graph.ir import Graph
 from gradc.tracer.graph.types import int64
-from interpreter import run_module
-from small_programs import Maker
 
 
 def run(graph: Graph, *arrays: object) -> tuple[Plan, list[np.ndarray]]:

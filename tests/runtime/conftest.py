@@ -2,6 +2,7 @@
 
 import pytest
 from fakecc import FakeCompiler
+
 from gradc.runtime import binding, cache, toolchain
 from gradc.tracer.config import config
 

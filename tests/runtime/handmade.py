@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+
 from gradc.codegen.c.module import CheckSite, CModule, Port
 from gradc.runtime.binding import load_module
 from gradc.runtime.executable import CBound

@@ -4,9 +4,10 @@ import json
 import shutil
 import subprocess
 
-import gradc
 import numpy as np
 import pytest
+
+import gradc
 from gradc.runtime import aot
 from gradc.runtime.compile import compile
 from gradc.tracer.errors import ArgumentError, IndexOutOfRange

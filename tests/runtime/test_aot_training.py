@@ -6,10 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gradc
-import gradc.nn.functional as F
 import numpy as np
 import pytest
+
+import gradc
+import gradc.nn.functional as F
 from gradc import nn, optim
 from gradc.runtime import aot
 from gradc.runtime.compile import compile

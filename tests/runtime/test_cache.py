@@ -14,12 +14,13 @@ from pathlib import Path
 
 import fakecc as modes
 import pytest
+from handmade import RIGHT, add_module, run_add
+
 from gradc.runtime import cache
 from gradc.runtime.binding import recipe_of
 from gradc.runtime.cache import CacheWarning, store
 from gradc.runtime.toolchain import find_compiler
 from gradc.tracer.errors import CompileError
-from handmade import RIGHT, add_module, run_add
 
 ROOT = os.geteuid() == 0
 NOBODY = 65534

@@ -1,6 +1,7 @@
 """The settings: read when used, set from Python, and what makes no sense is said so."""
 
 import pytest
+
 from gradc.runtime.binding import get_num_threads, set_num_threads
 from gradc.tracer.config import config, default_threads
 from gradc.tracer.errors import ArgumentError

@@ -6,6 +6,8 @@ import timeit
 
 import numpy as np
 import pytest
+from handmade import PRELUDE, add_module, module, typed
+
 from gradc.runtime import executable
 from gradc.runtime.binding import get_num_threads, load_module, set_num_threads
 from gradc.runtime.executable import CBound
@@ -18,7 +20,6 @@ from gradc.tracer.errors import (
     InternalError,
 )
 from gradc.tracer.storage import Storage
-from handmade import PRELUDE, add_module, module, typed
 
 ONES = np.ones(4, np.float32)
 

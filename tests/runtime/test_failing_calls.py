@@ -12,11 +12,12 @@ import os
 import warnings
 
 import pytest
+from handmade import RIGHT, add_module, run_add
+
 from gradc.runtime import cache, toolchain
 from gradc.runtime.binding import recipe_of
 from gradc.runtime.cache import store
 from gradc.tracer.errors import GradcError
-from handmade import RIGHT, add_module, run_add
 
 WATCHED = [
     (os, "mkdir"), (os, "rename"), (os, "lstat"), (os, "open"), (os, "chmod"), (os, "fsync"),

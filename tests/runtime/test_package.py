@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from handmade import add_module
+
 from gradc.runtime.package import Program, load, seal, write_package
 from gradc.runtime.state_file import read_state
 from gradc.tracer.errors import ArgumentError, IndexOutOfRange
-from handmade import add_module
 
 CC = shutil.which("gcc") or shutil.which("cc") or "cc"
 CALL = {

@@ -4,6 +4,7 @@ import contextlib
 
 import numpy as np
 import pytest
+
 from gradc.runtime.state_file import DTYPES, read_state, write_state
 from gradc.tracer.errors import ArgumentError
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import fakecc as modes
 import pytest
+from handmade import RIGHT, add_module, run_add
+
 from gradc.runtime import toolchain
 from gradc.runtime.cache import store
 from gradc.tracer.config import config
 from gradc.tracer.errors import CompileError, CompilerNotFound
-from handmade import RIGHT, add_module, run_add
 
 
 def assert_clean(folder, tmp_path):

@@ -34,11 +34,10 @@ def numpy_names(function: F) -> F:
                             loc=user_location(),
                         )
                     kwargs[name] = kwargs.pop(numpy_name)
-            if "out" in kwargs:
-                if kwargs.pop("out") is not None:
-                    raise ArgumentError(
-                        f"{function.__name__}: out= is not supported", loc=user_location()
-                    )
+            if kwargs.pop("out", None) is not None:
+                raise ArgumentError(
+                    f"{function.__name__}: out= is not supported", loc=user_location()
+                )
         return function(*args, **kwargs)
 
     return call  # type: ignore[return-value]

@@ -316,7 +316,7 @@ def _scatter_index(x: Tensor, plan: IndexPlan, value: Any) -> Tensor:
     )
 
 
-# -- torch's functions ------------------------------------------------------------------------------
+# -- torch's functions ----------------------------------------------------------------------------
 
 
 def _long(index: Any, name: str) -> Tensor:
@@ -543,12 +543,12 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
                 hint="pass num_classes",
             )
         num_classes = int(x.array().max()) + 1 if x.type.size else 0
-    if CONTEXT.trace is None and x.type.size:
-        if x.array().min() < 0 or x.array().max() >= num_classes:
-            raise ArgumentError(
-                "Class values must be non-negative and smaller than num_classes.",
-                loc=user_location(),
-            )
+    known = CONTEXT.trace is None and x.type.size
+    if known and (x.array().min() < 0 or x.array().max() >= num_classes):
+        raise ArgumentError(
+            "Class values must be non-negative and smaller than num_classes.",
+            loc=user_location(),
+        )
     shape = (*x.shape, num_classes)
     classes = ops.iota(shape=shape, axis=x.ndim, dtype=int64)
     spread = ops.broadcast(x, shape=shape, axes=tuple(range(x.ndim)))

@@ -255,7 +255,7 @@ def _check_terms(
 ) -> None:
     sizes: dict[str, Any] = {}
     for term, tensor in zip(terms, tensors):
-        if len(term) != tensor.ndim or not term.isalpha() and term:
+        if len(term) != tensor.ndim or (term and not term.isalpha()):
             raise ArgumentError(
                 f"einsum: the term '{term}' of '{equation}' does not fit {tensor.type}",
                 loc=user_location(),

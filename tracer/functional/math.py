@@ -19,7 +19,7 @@ from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import bool_
 from gradc.tracer.interpreter import as_operand, as_tensor, elementwise, full, is_weak
 from gradc.tracer.ops.primitive import Primitive
-from gradc.tracer.promotion import promote
+from gradc.tracer.promotion import get_default_dtype, promote
 from gradc.tracer.tensor import Tensor
 
 
@@ -219,7 +219,7 @@ def isclose(
     return close
 
 
-# -- choice -----------------------------------------------------------------------------------------
+# -- choice ---------------------------------------------------------------------------------------
 
 
 @composite("where")
@@ -265,7 +265,9 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
         ArgumentError: neither bound is given.
     """
     if min is None and max is None:
-        raise ArgumentError("clamp: at least one of min or max must not be None", loc=user_location())
+        raise ArgumentError(
+            "clamp: at least one of min or max must not be None", loc=user_location()
+        )
     result = as_tensor(input)
     if min is not None:
         result = where(lt(result, min), min, result)
@@ -277,7 +279,7 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
 clip = clamp
 
 
-# -- composites -------------------------------------------------------------------------------------
+# -- composites -----------------------------------------------------------------------------------
 
 
 @composite("square")
@@ -368,7 +370,9 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
     if approximate == "none":
         return mul(mul(x, 0.5), add(erf(mul(x, math.sqrt(0.5))), 1.0))
     if approximate != "tanh":
-        raise ArgumentError("approximate argument must be either none or tanh.", loc=user_location())
+        raise ArgumentError(
+            "approximate argument must be either none or tanh.", loc=user_location()
+        )
     inner = mul(add(x, mul(mul(mul(x, x), x), 0.044715)), math.sqrt(2 / math.pi))
     return mul(mul(x, 0.5), add(tanh(inner), 1.0))
 

@@ -49,7 +49,9 @@ def _summable(input: Any, dtype: DType | None) -> Tensor:
 
 @numpy_names
 @composite("sum")
-def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+def sum(
+    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
     """The sum over `dim` (all by default); integers are summed in int64; empty gives 0."""
     return _reduce(ops.reduce_sum, _summable(input, dtype), dim, keepdim)
 
@@ -285,13 +287,12 @@ def norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Tens
     return math.pow(_reduce(ops.reduce_sum, math.pow(size, p), dim, keepdim), 1.0 / p)
 
 
-# -- softmax ----------------------------------------------------------------------------------------
+# -- softmax --------------------------------------------------------------------------------------
 
 
 def _shift(x: Tensor, dim: Any) -> Tensor:
     """The maximum over `dim`, kept; a constant for gradients; 0 where it is infinite."""
-    high = _reduce(ops.reduce_max, x.alias(), dim, True)
-    return high
+    return _reduce(ops.reduce_max, x.alias(), dim, True)
 
 
 @numpy_names
@@ -351,7 +352,7 @@ def log_softmax(input: Any, dim: int, dtype: DType | None = None) -> Tensor:
     return math.sub(shifted, _keep(math.log(total), x, (axis,)))
 
 
-# -- scans and order ----------------------------------------------------------------------------------
+# -- scans and order ------------------------------------------------------------------------------
 
 
 @numpy_names

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -366,7 +367,7 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Te
     else:
         cuts = [min(max(c + size if c < 0 else c, 0), size) for c in indices_or_sections]
         bounds = [0, *cuts, size]
-        sizes = [max(b - a, 0) for a, b in zip(bounds, bounds[1:])]
+        sizes = [max(b - a, 0) for a, b in pairwise(bounds)]
     starts = np.cumsum([0, *sizes]).tolist()
     return tuple(narrow(x, axis, s, n) for s, n in zip(starts, sizes))
 

@@ -122,6 +122,7 @@ def format_graph(graph: Graph) -> str:
         last = eqn.loc
     written = {o: names[graph.inputs[i]] + "' = " for o, i in graph.aliases}
     results = [
-        f"{written.get(i, '')}{format_atom(a, names)}: {a.type}" for i, a in enumerate(graph.outputs)
+        f"{written.get(i, '')}{format_atom(a, names)}: {a.type}"
+        for i, a in enumerate(graph.outputs)
     ]
     return "\n".join([*lines, f"  return {', '.join(results)}"])

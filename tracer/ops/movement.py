@@ -45,7 +45,8 @@ def _infer_broadcast(
 ) -> tuple[TensorType, ...]:
     fits = len(axes) == x.ndim and list(axes) == sorted(set(axes))
     if not fits or any(
-        not 0 <= a < len(shape) or d not in (1, shape[a]) for a, d in zip(axes, x.shape, strict=True)
+        not 0 <= a < len(shape) or d not in (1, shape[a])
+        for a, d in zip(axes, x.shape, strict=True)
     ):
         raise ShapeError(
             f"broadcast: {x} does not broadcast to {dims.format_shape(shape)} at axes {axes}"
@@ -124,7 +125,7 @@ def _infer_concat(*xs: TensorType, axis: int) -> tuple[TensorType, ...]:
                 f"concat: shapes differ outside axis {axis}", operands=map(str, xs)
             )
     size = dims.total(x.shape[axis] for x in xs)
-    return (first.with_shape(first.shape[:axis] + (size,) + first.shape[axis + 1 :]),)
+    return (first.with_shape((*first.shape[:axis], size, *first.shape[axis + 1 :])),)
 
 
 # concat(*xs; axis).
@@ -146,7 +147,7 @@ iota = primitive("iota", _infer_iota, "creation")
 class Constant:
     """A constant array as a parameter: read-only, compared and hashed by its bits."""
 
-    __slots__ = ("array", "_key")
+    __slots__ = ("_key", "array")
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self.array = np.array(array, order="C", copy=True)
