@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def random_split(
         )
     order = randperm(total, generator=generator).tolist()
     starts = np.cumsum([0, *sizes]).tolist()
-    return [Subset(dataset, order[a:b]) for a, b in zip(starts, starts[1:])]
+    return [Subset(dataset, order[a:b]) for a, b in pairwise(starts)]
 
 
 def default_collate(items: Sequence[Any]) -> Any:

@@ -84,7 +84,8 @@ def _pack(value: Any, path: str, arrays: dict[str, Any]) -> Any:
         return {"dict": items}
     if isinstance(value, (list, tuple)):
         kind = "tuple" if isinstance(value, tuple) else "list"
-        return {kind: [_pack(v, f"{path}.{i}" if path else str(i), arrays) for i, v in enumerate(value)]}
+        lead = f"{path}." if path else ""
+        return {kind: [_pack(v, f"{lead}{i}", arrays) for i, v in enumerate(value)]}
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, _PLAIN):
@@ -112,10 +113,14 @@ def load(path: str | os.PathLike[str]) -> Any:
         structure = json.loads(metadata[_STRUCTURE]) if _STRUCTURE in metadata else None
         tensors = {name: from_numpy(np.array(a)) for name, a in arrays.items()}
         return tensors if structure is None else _unpack(structure, tensors)
-    except (ValueError, KeyError, TypeError, importlib.import_module("safetensors").SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, _damage()) as error:
         raise ArgumentError(
             f"{os.fspath(path)} is no whole safetensors file: {error}", loc=user_location()
         ) from error
+
+
+def _damage() -> Any:
+    return importlib.import_module("safetensors").SafetensorError
 
 
 def _unpack(packed: Any, tensors: dict[str, Tensor]) -> Any:

@@ -123,8 +123,7 @@ def plan_gradient(
     trace: Trace, results: Sequence[Tensor], stand_ins: dict[int, Tensor], name: str
 ) -> GradientPlan | None:
     """Trace the backward of `results` behind the forward; None if nothing is differentiable."""
-    roots = list({id(t): t for t in results if t.requires_grad and not t._chain}.values())
-    roots += [t for t in {id(t): t for t in results if t.requires_grad and t._chain}.values()]
+    roots = list({id(t): t for t in results if t.requires_grad}.values())
     if not CONTEXT.grad or not roots:
         return None
     types = [r.type for r in roots]

@@ -399,7 +399,7 @@ class Walk:
     def _visit_behaviour(self, value: Any, cls: type, path: str, attributes: Any) -> None:
         """The class of an object; an attribute of the object's own would hide the class's."""
         self._later(cls, cls.__name__)
-        call = getattr(cls, "__call__", None)
+        call = vars(cls).get("__call__")
         if isinstance(call, types.FunctionType) and is_user_code(call.__code__):
             self._later(call, path)
         if isinstance(attributes, dict):

@@ -150,7 +150,7 @@ class FunctionContext:
             return ()
         assert self._node is not None
         node = self._node
-        return tuple(s if not isinstance(s, tuple) else s[0].unpack(node, s[1]) for s in self._saved)
+        return tuple(None if s is None else s[0].unpack(node, s[1]) for s in self._saved)
 
     def _freeze(self, node: Node, outputs: Sequence[Tensor]) -> None:
         positions = {id(t): i for i, t in enumerate(outputs)}

@@ -418,7 +418,7 @@ METHODS = (
     "trunc", "round", "sqrt", "rsqrt", "exp", "expm1", "log", "log1p", "log2", "log10", "sin",
     "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
     "atan2", "erf", "erfinv", "lgamma", "digamma", "sigmoid", "relu", "square", "reciprocal",
-    "maximum", "minimum", "clamp", "clip", "where", "lerp", "addcmul", "addcdiv", "isnan",
+    "maximum", "minimum", "clamp", "clip", "lerp", "addcmul", "addcdiv", "isnan",
     "isinf", "isfinite", "logical_not", "logical_and", "logical_or", "logical_xor",
     "bitwise_not", "bitwise_and", "bitwise_or", "bitwise_xor", "eq", "ne", "lt", "le", "gt",
     "ge", "masked_fill", "sum", "mean", "prod", "max", "min", "amax", "amin", "argmax", "argmin",
@@ -456,6 +456,7 @@ _SPECIAL: dict[str, Any] = {
     "__float__": _to_float, "__int__": _to_int, "__index__": _to_index, "__len__": _length,
     "__iter__": _iterate, "__array__": _array, "__repr__": format_tensor, "__str__": format_tensor,
     "__format__": _format, "__setitem__": _set_item,
+    "where": lambda s, condition, other: functional.where(condition, s, other),
 }  # fmt: skip
 
 _PROPERTIES: dict[str, property] = {

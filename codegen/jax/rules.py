@@ -26,7 +26,8 @@ jax_rule: RuleTable[Callable[..., Any]] = RuleTable("jax")
 # -- elementwise ----------------------------------------------------------------------------------
 
 jax_rule[ops.neg] = lax.neg
-jax_rule[ops.abs] = lambda x: jnp.where(x > 0, x, jnp.where(x < 0, -x, jnp.abs(x) if _is_float(x) else x))
+# By comparison, so that JAX's own gradient at 0 is 0, as torch's.
+jax_rule[ops.abs] = lambda x: jnp.where(x > 0, x, jnp.where(x < 0, -x, _unsigned(x)))
 jax_rule[ops.sign] = lambda x: (x > 0).astype(x.dtype) - (x < 0).astype(x.dtype)
 jax_rule[ops.floor] = lax.floor
 jax_rule[ops.ceil] = lax.ceil
@@ -74,6 +75,11 @@ jax_rule[ops.ge] = lax.ge
 jax_rule[ops.isnan] = jnp.isnan
 jax_rule[ops.isinf] = jnp.isinf
 jax_rule[ops.select] = lax.select
+
+
+def _unsigned(x: Value) -> Value:
+    """x that is 0 or NaN, without a sign and without a gradient."""
+    return lax.stop_gradient(jnp.abs(x)) if _is_float(x) else x
 
 
 def _is_float(x: Value) -> bool:
@@ -233,7 +239,9 @@ def wrapped(index: Value, size: int, wrap: bool) -> Value:
     return jnp.where(index < 0, index + size, index) if wrap else index
 
 
-def _places(x: Value, indices: tuple[Value, ...], axes: tuple[int, ...], batch: int, wrap: bool) -> Any:
+def _places(
+    x: Value, indices: tuple[Value, ...], axes: tuple[int, ...], batch: int, wrap: bool
+) -> Any:
     """An advanced index for x with its indexed axes moved behind the batch axes."""
     shape = indices[0].shape
     batches = tuple(lax.broadcasted_iota(jnp.int64, shape, i) for i in range(batch))

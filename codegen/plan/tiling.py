@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 LANE_BYTES = 64
 ROWS = 8
-LANE_GROUPS = 2
-VECTOR_LANE_GROUPS = 8  # columns of a tile of one row
+ACCUMULATORS = 16  # groups of lanes in a tile: rows times lane groups of a row
+MAX_LANE_GROUPS = 8
+UNPACKED_ROWS = 4  # so few rows do not pay for copying the panel
 K_BLOCK = 1024
 
 
@@ -76,17 +77,29 @@ def choose_tiling(root: Root) -> Tiling:
     dtype = eqn.output.type.dtype
     lanes = LANE_BYTES // dtype.itemsize
     rows, columns = (m or [1])[-1], (n or [1])[-1]
-    groups = LANE_GROUPS if rows > 1 else VECTOR_LANE_GROUPS
+    mr = min(ROWS, rows)
+    groups = min(MAX_LANE_GROUPS, ACCUMULATORS // mr)
     nr = min(groups, -(-columns // lanes)) * lanes
-    packed = prod(m) > 1
+    packed = prod(m) > UNPACKED_ROWS or not _contiguous_columns(root, swapped)
     blocked = packed and len(k) == 1 and k[0] > 2 * K_BLOCK
     k_block = K_BLOCK if blocked else prod(k)
     panel = k_block * nr if packed else 0
     partial = prod(m) * nr if blocked else 0
     return Tiling(
         tuple(batch), tuple(m or [1]), tuple(n or [1]), tuple(k), swapped,
-        min(ROWS, rows), nr, packed, k_block, dtype, (panel + partial) * dtype.itemsize,
+        mr, nr, packed, k_block, dtype, (panel + partial) * dtype.itemsize,
     )  # fmt: skip
+
+
+def _contiguous_columns(root: Root, swapped: bool) -> bool:
+    """Whether the operand that gives the columns has them side by side in memory."""
+    assert root.eqn is not None
+    sizes = domain_sizes(root.eqn)
+    axes = [a for a in axis_groups(root.eqn)[1 if swapped else 2] if sizes[a] > 1]
+    if not axes:
+        return True
+    last = domain_variables(root.eqn)[axes[-1]].terms[0][0]
+    return all(ix.stride(read.offset, last) in (0, 1) for read in root.reads)
 
 
 def axis_groups(eqn: Eqn) -> tuple[range, range, range, range]:

@@ -68,14 +68,14 @@ def test_grad_fn_holds_the_backward_function(net):
 
 
 def test_printing_shows_grad_fn(net):
-    *_, w, b, z, loss = net[1:]
+    *_, b, z, loss = net
     assert "grad_fn=<AddBackward0>" in repr(z)
     assert repr(loss).endswith("grad_fn=<BinaryCrossEntropyWithLogitsBackward0>)")
     assert repr(b).endswith("requires_grad=True)")
 
 
 def test_next_functions_lead_to_the_leaves(net):
-    _, _, w, b, z, loss = net
+    *_, b, z, loss = net
     (first, _), *_ = loss.grad_fn.next_functions
     assert first == z.grad_fn
     names = [f.name() for f, _ in z.grad_fn.next_functions]

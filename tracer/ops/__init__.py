@@ -92,8 +92,8 @@ from gradc.tracer.ops.reduction import (
 
 __all__ = [
     "PRIMITIVES", "Constant", "Primitive", "abs", "acos", "acosh", "add", "argmax", "argmin",
-    "asin", "asinh", "atan", "atan2", "atanh", "bitcast", "bitwise_and", "bitwise_not", "bitwise_or",
-    "bitwise_xor", "broadcast", "cast", "ceil", "check", "concat", "constant", "cos", "cosh",
+    "asin", "asinh", "atan", "atan2", "atanh", "bitcast", "bitwise_and", "bitwise_not",
+    "bitwise_or", "bitwise_xor", "broadcast", "cast", "ceil", "check", "concat", "constant", "cos", "cosh",
     "cumsum", "digamma", "div", "dot_general", "eq", "erf", "erfinv", "exp", "expm1", "flip",
     "floor", "floor_divide", "fmod", "gather", "ge", "gt", "iota", "isinf", "isnan", "le",
     "lgamma", "log", "log1p", "lt", "maximum", "minimum", "mul", "ne", "neg", "pad", "permute",
