@@ -76,9 +76,9 @@ def random_split(
         ArgumentError: the sizes do not add up.
     """
     total = len(dataset)
-    sizes = list(lengths)
-    if sum(sizes) <= 1 and any(isinstance(n, float) for n in sizes):
-        sizes = [int(total * n) for n in sizes]
+    sizes = [int(n) for n in lengths]
+    if sum(lengths) <= 1 and any(isinstance(n, float) for n in lengths):
+        sizes = [int(total * n) for n in lengths]
         for i in range(total - sum(sizes)):
             sizes[i % len(sizes)] += 1
     if sum(sizes) != total:

@@ -83,7 +83,7 @@ def _input(value: Any, outer: bool) -> Tensor:
         return value.view(value.shape)  # type: ignore[no-any-return]
     fresh = value.detach()
     fresh.requires_grad = True
-    return fresh
+    return fresh  # type: ignore[no-any-return]
 
 
 __all__ = ["grad", "grad_and_value", "value_and_grad"]

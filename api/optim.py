@@ -336,7 +336,8 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer = optimizer
-        self.base_lrs = [g.setdefault("initial_lr", g["lr"]) for g in optimizer.param_groups]
+        groups = optimizer.param_groups
+        self.base_lrs: list[Any] = [g.setdefault("initial_lr", g["lr"]) for g in groups]
         self.last_epoch = last_epoch
         self.step()
 

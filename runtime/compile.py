@@ -316,7 +316,7 @@ def _parameter_names(fn: Callable[..., Any]) -> list[str]:
 
 
 def _distance(a: tuple[Any, ...], b: tuple[Any, ...]) -> int:
-    return abs(len(a) - len(b)) * 100 + sum(x != y for x, y in zip(a, b))
+    return abs(len(a) - len(b)) * 100 + sum(x != y for x, y in zip(a, b))  # type: ignore[no-any-return]
 
 
 def _difference(known: tuple[Any, ...], call: Call) -> str:
@@ -337,10 +337,24 @@ def _shown(part: Any) -> str:
 
 
 @overload
-def compile(fn: Callable[..., Any]) -> CompiledFunction: ...
+def compile(
+    fn: Callable[..., Any],
+    *,
+    backend: str = ...,
+    static_argnames: str | Iterable[str] = ...,
+    donate_argnames: str | Iterable[str] = ...,
+    dynamic: Any = ...,
+    keep_grads: bool = ...,
+) -> CompiledFunction: ...
 @overload
 def compile(
-    fn: None = None, **options: Any
+    fn: None = None,
+    *,
+    backend: str = ...,
+    static_argnames: str | Iterable[str] = ...,
+    donate_argnames: str | Iterable[str] = ...,
+    dynamic: Any = ...,
+    keep_grads: bool = ...,
 ) -> Callable[[Callable[..., Any]], CompiledFunction]: ...
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from gradc.tracer.context import CONTEXT
 from gradc.tracer.errors import GradientError
+from gradc.tracer.graph import dims
 from gradc.tracer.graph.ir import Atom, Eqn, Graph, Literal, Var
 from gradc.tracer.graph.types import TensorType
 from gradc.tracer.record import Node, Saved, edge_of
@@ -110,13 +111,17 @@ class CompiledNode(Node):
                 "(autograd.grad(..., create_graph=True)), or call the function uncompiled",
             )
         arrays = [
-            np.zeros(t.shape, t.dtype.numpy) if g is None else np.asarray(g.array(), order="C")  # type: ignore[arg-type]
+            _zeros(t) if g is None else np.asarray(g.array(), order="C")
             for g, t in zip(grads, self.output_types)
         ]
         for value in self.saved:
             found = value.unpack(self).array() if isinstance(value, Saved) else value
             arrays.append(np.asarray(found, order="C"))
         return [new_tensor(a) for a in self.specialization.backward(arrays)]
+
+
+def _zeros(type: TensorType) -> Array:
+    return np.zeros(dims.known_shape(type.shape), type.dtype.numpy)
 
 
 def plan_gradient(

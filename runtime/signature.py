@@ -51,8 +51,8 @@ class Call:
         """`(args, kwargs)` with other leaves in the same places."""
         if self.tree is None:
             return leaves, {}
-        args, kwargs = optree.tree_unflatten(self.tree, leaves)
-        return args, kwargs
+        found: Any = optree.tree_unflatten(self.tree, leaves)
+        return found[0], found[1]
 
 
 def read_call(
@@ -142,10 +142,12 @@ def _nested_call(
     args: tuple[Any, ...], kwargs: Mapping[str, Any], parameters: Sequence[str]
 ) -> Call:
     ordered = {name: kwargs[name] for name in sorted(kwargs)}
-    leaves, tree = optree.tree_flatten((args, ordered), none_is_leaf=True)  # type: ignore[arg-type]
+    nested: Any = (args, ordered)
+    leaves, tree = optree.tree_flatten(nested, none_is_leaf=True)
 
     def names() -> list[str]:
-        return [_path_name(path, parameters) for path in optree.tree_paths((args, ordered), none_is_leaf=True)]  # type: ignore[arg-type]  # noqa: E501
+        paths = optree.tree_paths(nested, none_is_leaf=True)
+        return [_path_name(path, parameters) for path in paths]
 
     return Call(leaves, tree, names)
 

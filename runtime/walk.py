@@ -390,7 +390,8 @@ class Walk:
         elif attributes is not None and isinstance(attributes, dict) and _has_user_state(cls):
             for name in sorted(self.names & attributes.keys()):
                 self._entry(attributes, name, f"{path}.{name}", False)
-        for name in sorted(self.names & _slot_names(cls)):
+        kind: Any = cls
+        for name in sorted(self.names & _slot_names(kind)):
             now = getattr(value, name, MISSING)
             self.checks.append(SlotCheck(value, name, f"{path}.{name}", now))
             self._later(now, f"{path}.{name}")
@@ -481,7 +482,7 @@ def _has_user_state(cls: type) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def _slot_names(cls: type) -> frozenset[str]:
+def _slot_names(cls: Any) -> frozenset[str]:
     if cls.__module__ == "builtins" or cls.__module__.split(".", 1)[0] in ("gradc", "numpy"):
         return frozenset()
     names: set[str] = set()

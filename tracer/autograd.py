@@ -18,6 +18,7 @@ import numpy as np
 
 from gradc.tracer.context import CONTEXT, no_grad
 from gradc.tracer.errors import ArgumentError, ArgumentTypeError, GradientError
+from gradc.tracer.graph import dims
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.interpreter import full
 from gradc.tracer.record import Node, Saved, edge_of
@@ -336,15 +337,16 @@ def gradcheck(
 
 def _analytic_jacobian(out: Tensor, x: Tensor) -> Any:
     rows = []
-    for i in range(int(np.prod(out.shape))):
-        seed = np.zeros(int(np.prod(out.shape)), out.dtype.numpy)
+    shape, count = dims.known_shape(out.shape), dims.known(out.type.size)
+    for i in range(count):
+        seed = np.zeros(count, out.dtype.numpy)
         seed[i] = 1
         (g,) = grad(
-            out, x, new_tensor(seed.reshape(out.shape)), retain_graph=True, materialize_grads=True
+            out, x, new_tensor(seed.reshape(shape)), retain_graph=True, materialize_grads=True
         )
         assert g is not None
         rows.append(g.array().ravel().astype(np.float64))
-    return np.array(rows).reshape(-1, int(np.prod(x.shape)))
+    return np.array(rows).reshape(-1, dims.known(x.type.size))
 
 
 def _numeric_jacobian(

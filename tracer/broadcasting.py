@@ -69,4 +69,4 @@ def sum_to_shape(g: Tensor, shape: Shape) -> Tensor:
     )
     if axes:
         g = ops.reduce_sum(g, axes=axes)
-    return g if g.shape == shape else ops.reshape(g, shape=shape)  # type: ignore[no-any-return]
+    return g if g.shape == shape else ops.reshape(g, shape=shape)

@@ -87,7 +87,7 @@ def tensor(data: Any, *, dtype: DType | None = None, requires_grad: bool = False
             native(array)
         if CONTEXT.trace is not None:
             copy = math.clone(_share(np.asarray(data)))
-            return copy if dtype is None else copy.to(dtype)  # type: ignore[no-any-return]
+            return copy if dtype is None else copy.to(dtype)
         array = np.array(array if dtype is None else _cast(array, dtype), order="C")
         return _finish(new_tensor(native(array)), requires_grad)
     array = _python_array(data, dtype)
@@ -101,7 +101,7 @@ def tensor(data: Any, *, dtype: DType | None = None, requires_grad: bool = False
 def as_tensor(data: Any, dtype: DType | None = None) -> Tensor:
     """`data` as a tensor, sharing memory where it can."""
     found = _share(data) if isinstance(data, (Tensor, np.ndarray)) else tensor(data, dtype=dtype)
-    return found if dtype is None or found.dtype is dtype else found.to(dtype)  # type: ignore[no-any-return]
+    return found if dtype is None or found.dtype is dtype else found.to(dtype)
 
 
 def asarray(
@@ -155,7 +155,7 @@ def full(
     """One value everywhere; the dtype is that of the value."""
     if isinstance(fill_value, Tensor):
         found = math.clone(fill_value.expand(read_shape((size,))))
-        return found if dtype is None else found.to(dtype)  # type: ignore[no-any-return]
+        return found if dtype is None else found.to(dtype)
     if dtype is None:
         kinds: dict[type, DType] = {bool: bool_, int: int64}
         dtype = kinds.get(type(fill_value), get_default_dtype())

@@ -18,6 +18,7 @@ from gradc.tracer import ops
 from gradc.tracer.broadcasting import broadcast_to
 from gradc.tracer.context import CONTEXT
 from gradc.tracer.errors import DTypeError, GradientError, ShapeError
+from gradc.tracer.graph import dims
 from gradc.tracer.graph.ir import Params
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import bool_
@@ -209,7 +210,7 @@ class ViewNode(PrimitiveNode):
     def __init__(self, prim: Any, params: Params, edge: Edge, type: Any, out: Any) -> None:
         Node.__init__(self, [edge], [out])
         self.prim, self.params, self.plan = prim, params, None
-        self.wanted, self.operand_types = [edge is not None], [type]
+        self.wanted, self.operand_types = (edge is not None,), [type]
         self.saved = self.saved_output = None
 
 
@@ -247,7 +248,10 @@ def _replace_slice(root: Tensor, params: Params, value: Tensor) -> Tensor:
     if value.shape == root.shape:
         return value
     low, high, interior = [], [], []
-    for start, step, size, n in zip(params["start"], params["step"], root.shape, value.shape):
+    for start, step, size, n in zip(
+        params["start"], params["step"], dims.known_shape(root.shape),
+        dims.known_shape(value.shape),
+    ):
         last = start + (n - 1) * step if n else start - 1
         low.append(start if n else 0)
         high.append(size - 1 - last if n else size)

@@ -69,7 +69,7 @@ def constant(array: Array) -> Tensor:
     if CONTEXT.trace is not None:
         if array.ndim == 0:
             return scalar(array.item(), new_tensor(array).dtype)
-        return ops.constant(value=ops.Constant(array))
+        return ops.constant(value=ops.Constant(array))  # type: ignore[no-any-return]
     return new_tensor(np.array(array, order="C"))
 
 
@@ -331,7 +331,7 @@ class Plan:
         if not isinstance(value, Tensor):
             return full(self.type.shape, value, self.type.dtype)
         if value.dtype is not self.type.dtype:
-            value = ops.cast(value, dtype=self.type.dtype)
+            return broadcast_to(ops.cast(value, dtype=self.type.dtype), self.type.shape)
         return broadcast_to(value, self.type.shape)
 
     def contract(self, i: int, g: Tensor) -> Tensor:

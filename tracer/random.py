@@ -250,13 +250,13 @@ def randint(
     wanted = dtype or int64
     inner = wanted if wanted in (int32, int64) else int64
     found = integers(_key(generator), read_shape((tuple(size),)), low, high, inner)
-    return found if wanted is inner else found.to(wanted)  # type: ignore[no-any-return]
+    return found if wanted is inner else found.to(wanted)
 
 
 def randperm(n: int, *, generator: Generator | None = None, dtype: DType = int64) -> Tensor:
     """The integers below n in random order."""
     order = reduce.argsort(bits(_key(generator), (n,), uint64))
-    return order if dtype is int64 else order.to(dtype)  # type: ignore[no-any-return]
+    return order if dtype is int64 else order.to(dtype)
 
 
 def rand_like(input: Tensor, *, dtype: DType | None = None) -> Tensor:
@@ -280,7 +280,7 @@ def normal(
 ) -> Tensor:
     """Normal with this mean and standard deviation (numbers, or tensors that broadcast)."""
     if size is None:
-        size = math.add(mean, std).shape
+        size = dims.known_shape(math.add(mean, std).shape)
     draw = randn(tuple(size), generator=generator)
     return math.add(math.mul(draw, std), mean)
 

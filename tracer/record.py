@@ -98,7 +98,7 @@ class Node:
         self.hooks: list[Hook] | None = None
         self.pre_hooks: list[Hook] | None = None
         # Hooks of the tensors this node made: (output index, hook).
-        self.output_hooks: list[tuple[int, Hook]] | None = None
+        self.output_hooks: list[tuple[int, Any]] | None = None
 
     @property
     def name(self) -> str:

@@ -353,7 +353,7 @@ def trace_function(
     Raises:
         TraceError: it returned something else than tensors.
     """
-    trace = Trace(name or getattr(function, "__name__", "graph"))
+    trace = Trace(name or str(getattr(function, "__name__", "graph")))
     with trace:
         arguments = [trace.argument(t, f"x{i}") for i, t in enumerate(types)]
         found = function(*arguments)

@@ -53,7 +53,7 @@ class ParameterList(Module):
         return self._length
 
     def __iter__(self) -> Iterator[Parameter]:
-        return iter(self._parameters.values())  # type: ignore[arg-type]
+        return iter(self._parameters.values())
 
     def __getitem__(self, index: int) -> Any:
         return list(self._parameters.values())[index]

@@ -90,7 +90,7 @@ def _index_failure(eqn: Eqn, operands: Sequence[Value]) -> Value:
         at = index.reshape(-1)[element] if index.size else jnp.zeros((), jnp.int64)
         limits = [jnp.asarray(v, jnp.int64) for v in (size, axis)]
         rows.append(jnp.stack([failed, element, at, *limits]))
-        bads.append(jnp.where(failed != 0, element, jnp.iinfo("int64").max))
+        bads.append(jnp.where(failed != 0, element, jnp.iinfo("int64").max))  # type: ignore[no-untyped-call]
     return jnp.stack(rows)[jnp.argmin(jnp.stack(bads))]
 
 

@@ -164,7 +164,7 @@ def _cast(x: Value, *, dtype: DType) -> Value:
     high = whole >= float(dtype.max)
     low = whole <= float(dtype.min)
     inside = jnp.where(high | low | jnp.isnan(x), 0, whole).astype(dtype.name)
-    limits = jnp.iinfo(dtype.name)
+    limits = jnp.iinfo(dtype.name)  # type: ignore[no-untyped-call]
     return jnp.where(high, limits.max, jnp.where(low, limits.min, inside)).astype(dtype.name)
 
 
@@ -277,7 +277,7 @@ def _scatter(
     if combiner == "set":
         found = _last_wins(x, updates, indices, axes, batch, wrap, order)
     else:
-        method = {"add": at.add, "mul": at.multiply, "min": at.min, "max": at.max}[combiner]
+        method: Any = {"add": at.add, "mul": at.multiply, "min": at.min, "max": at.max}[combiner]
         found = method(updates, mode="drop")
     return lax.transpose(found, inverse)
 

@@ -13,7 +13,7 @@ the tile. A row of the result alone (a vector times a matrix) needs no panel.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -44,6 +44,9 @@ from gradc.codegen.plan.tiling import axis_groups, domain_sizes
 from gradc.tracer.graph.ir import Var
 from gradc.tracer.graph.types import int64
 
+RUN = 16  # elements along k copied to a panel at a time
+
+Tile = Callable[[Region, Index, list[Index], int], None]
 Opened = list[tuple[Region, str, int]]
 
 
@@ -143,10 +146,44 @@ class _Contraction:
     def pack(
         self, region: Region, at: _Position, start: Index, panel: Buffer, k0: Index, count: int
     ) -> None:
-        """panel[k][j] = b[k0 + k, start + j]; columns past the end are zero."""
-        t = self.tiling
+        """panel[k][j] = b[k0 + k, start + j]; columns past the end are zero. Where b lies along k,
+        it is read in short runs along k."""
+        nr = self.tiling.nr
+        if self.tiling.along_k and count > RUN:
+            main = count - count % RUN
+            body, run, name = self.emitter.loop(region, "run", 0, main, RUN)
+            self.pack_run(body, at, start, panel, k0, run, RUN)
+            self.emitter.close(body, name, 0, main, RUN)
+            if count > main:
+                self.pack_run(region, at, start, panel, k0, ix.const(main), count - main)
+            return
         body, k, k_name = self.emitter.loop(region, "k", 0, count)
-        inner, j, j_name = self.emitter.loop(body, "j", 0, t.nr)
+        inner, j, j_name = self.emitter.loop(body, "j", 0, nr)
+        self.emitter.body(inner, [self.packed(at, start, panel, k0, k, j)])
+        self.emitter.close(inner, j_name, 0, nr, mode=Mode.SIMD)
+        self.emitter.close(body, k_name, 0, count)
+
+    def pack_run(
+        self,
+        region: Region,
+        at: _Position,
+        start: Index,
+        panel: Buffer,
+        k0: Index,
+        first: Index,
+        count: int,
+    ) -> None:
+        nr = self.tiling.nr
+        body, j, j_name = self.emitter.loop(region, "j", 0, nr)
+        inner, k, k_name = self.emitter.loop(body, "k", 0, count)
+        self.emitter.body(inner, [self.packed(at, start, panel, k0, first + k, j)])
+        self.emitter.close(inner, k_name, 0, count, mode=Mode.SIMD)
+        self.emitter.close(body, j_name, 0, nr)
+
+    def packed(
+        self, at: _Position, start: Index, panel: Buffer, k0: Index, k: Index, j: Index
+    ) -> Stmt:
+        t = self.tiling
         column = start + j
         inside = ix.minimum(column, ix.const(t.n[-1] - 1))
         value = self.operand(1, _Position(at.batch, [], [*at.n, inside]), self.along(k0 + k))
@@ -154,9 +191,7 @@ class _Contraction:
             within = call("lt", At(column), Const(t.n[-1], int64))
             zero = Const(0.0 if t.dtype.is_float else 0, t.dtype)
             value = self.ctx.expressions.intern(Select(within, value, zero))
-        self.emitter.body(inner, [Store(panel, k * t.nr + j, value)])
-        self.emitter.close(inner, j_name, 0, t.nr, mode=Mode.SIMD)
-        self.emitter.close(body, k_name, 0, count)
+        return Store(panel, k * t.nr + j, value)
 
     def along(self, flat: Index) -> MultiIndex:
         """Indices along the contracted axes at a position in all of k."""
@@ -177,8 +212,8 @@ class _Contraction:
 
         self.row_tiles(region, tile)
 
-    def row_tiles(self, region: Region, tile: object) -> None:
-        assert callable(tile)
+    def row_tiles(self, region: Region, tile: Tile) -> None:
+        """Run `tile(body, first row, outer indices, rows)` over all rows."""
         t = self.tiling
         region, outer, opened = self.open(region, "p", t.m[:-1])
         rows = t.m[-1]

@@ -107,18 +107,19 @@ def contracted_size(eqn: Eqn) -> int:
 
 
 def _dot_kind(eqn: Eqn, values: Values) -> Kind:
-    """Outer products are elementwise. A product with a vector whose matrix is contiguous along the
-    summed axis is a reduction; every other one is a contraction."""
+    """Outer products are elementwise. A product with a vector, or with very few, is a reduction
+    where memory is contiguous along the summed axis; every other one is a contraction."""
     k = contracted_size(eqn)
     if k == 1 and eqn.output.type.dtype.accumulate is eqn.output.type.dtype:
         return Kind.INLINE
     m, n = free_sizes(eqn)
     if k == 0 or (m == 1 and n == 1):
         return Kind.REDUCE
-    if m != 1 and n != 1:
+    if min(m, n) > cost.FEW_VECTORS:
         return Kind.CONTRACTION
-    matrix = 1 if m == 1 else 0
-    return Kind.REDUCE if _contiguous_along_sum(eqn, matrix, values) else Kind.CONTRACTION
+    sides = (1 if m <= n else 0,) if min(m, n) == 1 else (0, 1)
+    contiguous = all(_contiguous_along_sum(eqn, side, values) for side in sides)
+    return Kind.REDUCE if contiguous else Kind.CONTRACTION
 
 
 def free_sizes(eqn: Eqn) -> tuple[int, int]:
@@ -293,6 +294,9 @@ def _keep_shared(values: Values, weights: dict[Var, _Weight]) -> None:
 
 def _expands(eqn: Eqn, atom: Var, expanded: set[Var], inline: bool) -> bool:
     """Whether `eqn` reads each element of `atom` more often than once."""
+    if eqn.prim is ops.dot_general:
+        products = numel(eqn.output.type.shape) * contracted_size(eqn)
+        return products > numel(atom.type.shape)
     if not inline or not eqn.outputs:
         return False
     if any(v in expanded for v in eqn.outputs) and eqn.outputs[0].type.shape != ():

@@ -28,6 +28,8 @@ SCRATCH_CYCLES = 8
 # Expressions are cut here, so that no function grows without bound.
 MAX_EXPRESSION_OPS = 160
 MAX_EXPRESSION_DEPTH = 60
+# A matrix is read once for each of so few vectors rather than copied for a product of matrices.
+FEW_VECTORS = 4
 # Members of one kernel.
 MAX_ROOTS = 48
 

@@ -37,6 +37,7 @@ class Tiling:
     swapped: lanes run along m (n has one element), the operands changing places.
     mr, nr: the tile.
     packed: the panel of the right operand (k_block x nr) is copied first.
+    along_k: in memory the right operand lies along k.
     k_block: products taken at a time.
     scratch_bytes: the panel, and partial sums where k has several blocks.
     """
@@ -49,6 +50,7 @@ class Tiling:
     mr: int
     nr: int
     packed: bool
+    along_k: bool
     k_block: int
     dtype: DType
     scratch_bytes: int
@@ -87,7 +89,7 @@ def choose_tiling(root: Root) -> Tiling:
     partial = prod(m) * nr if blocked else 0
     return Tiling(
         tuple(batch), tuple(m or [1]), tuple(n or [1]), tuple(k), swapped,
-        mr, nr, packed, k_block, dtype, (panel + partial) * dtype.itemsize,
+        mr, nr, packed, _along_k(root, swapped), k_block, dtype, (panel + partial) * dtype.itemsize,
     )  # fmt: skip
 
 
@@ -100,6 +102,25 @@ def _contiguous_columns(root: Root, swapped: bool) -> bool:
         return True
     last = domain_variables(root.eqn)[axes[-1]].terms[0][0]
     return all(ix.stride(read.offset, last) in (0, 1) for read in root.reads)
+
+
+def _along_k(root: Root, swapped: bool) -> bool:
+    """Whether the operand that gives the columns lies along k, and not along them."""
+    assert root.eqn is not None
+    if _contiguous_columns(root, swapped):
+        return False
+    sizes, variables = domain_sizes(root.eqn), domain_variables(root.eqn)
+    groups = axis_groups(root.eqn)
+    columns = [variables[a] for a in groups[1 if swapped else 2] if sizes[a] > 1]
+    inner = [variables[a] for a in groups[3] if sizes[a] > 1]
+    if not inner:
+        return False
+    along = inner[-1].terms[0][0]
+    return all(
+        ix.stride(read.offset, along) == 1
+        for read in root.reads
+        if any(ix.stride(read.offset, c.terms[0][0]) != 0 for c in columns)
+    )
 
 
 def axis_groups(eqn: Eqn) -> tuple[range, range, range, range]:

@@ -57,7 +57,8 @@ def test_imports_go_one_way(path):
 
 # Inside the tracer: what may import what, by rank.
 TRACER_RANK = {
-    "graph": 0, "graph.verify": 2, "graph.parser": 3, "structure": 0, "storage": 0, "config": 1, "errors": 1, "ops": 2, "context": 2,
+    "graph": 0, "graph.verify": 2, "graph.parser": 3, "structure": 0, "storage": 0,
+    "config": 1, "errors": 1, "ops": 2, "context": 2,
     "layout": 3, "record": 3, "tensor": 4, "trace": 5, "promotion": 4, "broadcasting": 5,
     "rules.table": 3, "rules.failures": 3, "rules.evaluate": 4, "interpreter": 6, "inplace": 7,
     "rules.vjp": 7, "transform": 7, "autograd": 8, "functional": 8, "creation": 9, "random": 9,

@@ -106,10 +106,11 @@ def test_movement_costs_no_kernel() -> None:
 def test_a_product_does_not_read_what_must_be_recomputed() -> None:
     """What a contraction reads many times is stored, and transposing it is not."""
     m = Maker("operand")
-    x, w = m.input((4, 6), "x"), m.input((3, 6), "w")
-    y = m.dot(m.exp(x), m.permute(w, axes=(1, 0)), 1, 0)
-    plan = plan_graph(m.b.finish([y]))
-    assert kernels(plan) == ["exp", "dot_general"]
+    for columns in (9, 3):  # a contraction, and a few reductions
+        x, w = m.input((8, 6), "x"), m.input((columns, 6), "w")
+        y = m.dot(m.exp(x), m.permute(w, axes=(1, 0)), 1, 0)
+        plan = plan_graph(m.b.finish([y]))
+        assert kernels(plan) == ["exp", "dot_general"]
 
 
 def test_outer_products_and_matrix_vector_products_are_loops() -> None:

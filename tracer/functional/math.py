@@ -72,7 +72,7 @@ bitwise_not = _unary(ops.bitwise_not, "bitwise_not", "The bitwise complement; lo
 def _rounding(prim: Primitive, name: str, meaning: str) -> Callable[[Any], Tensor]:
     def function(input: Any) -> Tensor:
         x = as_tensor(input)
-        return x if x.dtype.is_integer else elementwise(prim, x)  # type: ignore[no-any-return]
+        return x if x.dtype.is_integer else elementwise(prim, x)
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{meaning}, elementwise; integers stay as they are."
@@ -167,13 +167,13 @@ def _result_dtype(*operands: Any) -> Any:
 def isnan(input: Any) -> Tensor:
     """Whether an element is NaN; integers never are."""
     x = as_tensor(input)
-    return elementwise(ops.isnan, x) if x.dtype.is_float else full(x.shape, False, bool_)  # type: ignore[no-any-return]
+    return elementwise(ops.isnan, x) if x.dtype.is_float else full(x.shape, False, bool_)
 
 
 def isinf(input: Any) -> Tensor:
     """Whether an element is infinite."""
     x = as_tensor(input)
-    return elementwise(ops.isinf, x) if x.dtype.is_float else full(x.shape, False, bool_)  # type: ignore[no-any-return]
+    return elementwise(ops.isinf, x) if x.dtype.is_float else full(x.shape, False, bool_)
 
 
 def isfinite(input: Any) -> Tensor:

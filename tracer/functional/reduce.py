@@ -402,7 +402,7 @@ def topk(
     """
     x = as_tensor(input)
     axis = normalize_dim(dim, x.ndim)
-    size = x.shape[axis] if x.ndim else 1
+    size = dims.known(x.shape[axis]) if x.ndim else 1
     if not 0 <= k <= size:
         raise ArgumentError(
             f"selected index k out of range: {k} of {size}",

@@ -217,7 +217,7 @@ def expand(input: Any, *sizes: Any) -> Tensor:
     full_shape = tuple(
         x.shape[i - offset] if s == -1 and i >= offset else s for i, s in enumerate(shape)
     )
-    return _broadcast_to(x, full_shape)  # type: ignore[arg-type]
+    return _broadcast_to(x, full_shape)
 
 
 def expand_as(input: Any, other: Tensor) -> Tensor:
@@ -256,9 +256,9 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     axes = dims if isinstance(dims, (tuple, list)) else (dims,)
     for amount, dim in zip(amounts, axes, strict=True):
         axis = normalize_dim(dim, x.ndim)
-        size = x.shape[axis]
+        size: Any = x.shape[axis]
         if size:
-            cut = size - int(amount) % size  # type: ignore[operator]
+            cut = size - int(amount) % size
             x = cat([narrow(x, axis, cut, size - cut), narrow(x, axis, 0, cut)], axis)
     return x
 

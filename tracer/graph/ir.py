@@ -108,7 +108,7 @@ class Params(Mapping[str, Any]):
     def __hash__(self) -> int:
         if self._hash is None:
             object.__setattr__(self, "_hash", hash(tuple(sorted(self._items.items()))))
-        return self._hash
+        return self._hash  # type: ignore[no-any-return]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Params) and self._items == other._items

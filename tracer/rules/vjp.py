@@ -345,7 +345,7 @@ def _broadcast_back(g: Tensor, types: Types, params: Params) -> Tensor:
     )
     if repeated:
         g = ops.reduce_sum(g, axes=repeated)
-    return g if g.shape == source.shape else ops.reshape(g, shape=source.shape)  # type: ignore[no-any-return]
+    return g if g.shape == source.shape else ops.reshape(g, shape=source.shape)
 
 
 vjp[ops.broadcast] = (_broadcast_back,)
