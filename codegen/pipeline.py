@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from gradc.codegen.c.module import CModule, emit_module
 from gradc.codegen.loops.build import build_module
+from gradc.codegen.loops.verify import verify_module
 from gradc.codegen.passes.cse import cse
 from gradc.codegen.passes.dce import dce
 from gradc.codegen.passes.fold import fold
@@ -104,4 +105,7 @@ def lower_c(
         InternalError: a pass left a malformed graph.
     """
     lowered = run_passes(graph, passes, verify=verify, record=record)
-    return emit_module(build_module(plan_graph(lowered)), lowered, name=name)
+    module = build_module(plan_graph(lowered))
+    if verify:
+        verify_module(module)
+    return emit_module(module, lowered, name=name)

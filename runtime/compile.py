@@ -19,6 +19,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
 from typing import Any, overload
 
 from gradc.codegen import pipeline
@@ -29,6 +31,7 @@ from gradc.runtime.numpy_executable import NumpyExecutable
 from gradc.runtime.report import CostAnalysis, MemoryAnalysis, cost_analysis, memory_analysis
 from gradc.runtime.signature import Call, read_call
 from gradc.runtime.specialization import Specialization, Staged, trace_call
+from gradc.tracer.config import config
 from gradc.tracer.context import CONTEXT
 from gradc.tracer.errors import ArgumentError
 from gradc.tracer.graph.ir import Graph
@@ -84,8 +87,21 @@ def make_executable(graph: Graph, backend: str) -> Executable:
         return NumpyExecutable(graph)
     if backend == "jax":
         return JaxExecutable(graph)
-    module = pipeline.lower_c(graph)
+    stages: list[pipeline.Stage] = []
+    module = pipeline.lower_c(graph, record=stages if config.dump else None)
+    if config.dump:
+        texts = {"stages": "\n\n".join(map(str, stages)), "c": module.source}
+        _dump(config.dump, module.name, texts)
     return CExecutable(graph, module, load_module(module))
+
+
+def _dump(folder: str, name: str, texts: dict[str, str]) -> None:
+    """Write what a compilation went through to `folder`, numbered where a name comes again."""
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    stem = next(s for i in count() if not (root / f"{(s := f'{name}-{i}')}.c").exists())
+    for ending, text in texts.items():
+        (root / f"{stem}.{ending}").write_text(text)
 
 
 class CompiledFunction:

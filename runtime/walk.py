@@ -273,6 +273,15 @@ class Walk:
         self._queue: collections.deque[tuple[Any, str, bool]] = collections.deque()
         for root in self.roots:
             self._queue.append((root, getattr(root, "__name__", type(root).__name__), False))
+        self._by_tensor: list[tuple[dict[Any, Any], Any, bool]] = []
+        self._drain()
+        # What lies under a tensor is named after it, so the tensors' own names come first.
+        for container, key, numbers in self._by_tensor:
+            path = self.owners.get(id(key), "state")
+            self._entry(container, key, path, False, numbers)
+            self._drain()
+
+    def _drain(self) -> None:
         while self._queue:
             self._visit(*self._queue.popleft())
 
@@ -377,7 +386,10 @@ class Walk:
             return
         if isinstance(value, dict):
             for key in value:
-                self._entry(value, key, _item_path(path, key), False, numbers)
+                if isinstance(key, Tensor):
+                    self._by_tensor.append((value, key, numbers))
+                else:
+                    self._entry(value, key, _item_path(path, key), False, numbers)
         else:
             for i, item in enumerate(value):
                 self._later(item, f"{path}[{i}]", numbers)
@@ -443,7 +455,8 @@ def _wrapped_functions(value: Any) -> list[Any]:
 
 
 def _item_path(path: str, key: Any) -> str:
-    return f"{path}[{key!r}]"
+    plain = isinstance(key, str) and key.isidentifier()
+    return f"{path}.{key}" if plain else f"{path}[{key!r}]"
 
 
 def _type_name(value: Any) -> str:

@@ -367,7 +367,8 @@ class _FunctionPrinter:
 
     def signed(self, left: Text | None, term: Text, *, negative: bool) -> Text:
         if left is None:
-            return (f"-{self.within(term, MUL)}", UNARY) if negative else term
+            # As an atom: a term that begins with a minus itself would make a decrement.
+            return (f"-{self.within(term, ATOM)}", UNARY) if negative else term
         return f"{left[0]} {'-' if negative else '+'} {self.within(term, MUL)}", ADD
 
     def atom(self, atom: ix.Atom) -> Text:
