@@ -1,4 +1,8 @@
-"""Modules that hold modules."""
+"""Modules that hold modules or parameters.
+
+    nn.Sequential(nn.Linear(4, 8), nn.ReLU())(x)
+    self.blocks = nn.ModuleList([Block() for _ in range(3)])
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gradc.nn.module import Module
+from gradc.nn.parameter import Parameter
 from gradc.tracer.structure import STRUCTURE
 
 

@@ -78,7 +78,8 @@ def choose_tiling(root: Root) -> Tiling:
         m, n = n, m
     dtype = eqn.output.type.dtype
     lanes = LANE_BYTES // dtype.itemsize
-    rows, columns = (m or [1])[-1], (n or [1])[-1]
+    # An empty side still needs a tile that exists.
+    rows, columns = max((m or [1])[-1], 1), max((n or [1])[-1], 1)
     mr = min(ROWS, rows)
     groups = min(MAX_LANE_GROUPS, ACCUMULATORS // mr)
     nr = min(groups, -(-columns // lanes)) * lanes
