@@ -1,8 +1,4 @@
-"""Modules that hold modules or parameters.
-
-    nn.Sequential(nn.Linear(4, 8), nn.ReLU())(x)
-    self.blocks = nn.ModuleList([Block() for _ in range(3)])
-"""
+"""Modules that hold modules."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gradc.nn.module import Module
-from gradc.nn.parameter import Parameter
 from gradc.tracer.structure import STRUCTURE
 
 
