@@ -141,14 +141,10 @@ def test_the_folders_cannot_be_imported_bare(tmp_path):
         assert found.returncode != 0 and "ModuleNotFoundError" in found.stderr
 
 
-def test_import_is_quick_and_does_not_load_jax(tmp_path):
-    code = (
-        "import time, sys, numpy; t = time.perf_counter(); import gradc; "
-        "print(time.perf_counter() - t, 'jax' in sys.modules)"
-    )
-    outputs = [run(code, tmp_path).stdout.split() for _ in range(4)]
-    assert all(loaded == "False" for _, loaded in outputs)
-    assert min(float(seconds) for seconds, _ in outputs) < 0.3
+def test_import_loads_no_optional_package(tmp_path):
+    heavy = {"jax", "scipy", "sklearn", "rich", "safetensors", "ml_dtypes", "torch"}
+    code = f"import sys, gradc; print({heavy} & set(sys.modules) or 'none')"
+    assert run(code, tmp_path).stdout.strip() == "none"
 
 
 def test_every_package_is_listed():
