@@ -1,33 +1,57 @@
 # make demo    a venv, gradc installed, a model trained on real data with generated C
 # make test    what the tests need, and the tests
+# make check   all that must hold before a change is accepted (.ci/run)
+# make clean   away with everything that was made here
+#
+# Needs Python >= 3.11 and a C compiler. PYTHON=python3.12 names another Python;
+# PYTEST_ARGS="-n 2 tests/nn" goes to pytest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
-SOURCES := pyproject.toml $(shell find api tracer codegen runtime -name '*.py' -o -name '*.c' -o -name '*.h')
+SOURCES := pyproject.toml README.md \
+  $(shell find api tracer codegen runtime -name '*.py' -o -name '*.c' -o -name '*.h')
 
-.PHONY: demo test clean
+# A venv whose Python is gone (an upgrade, a moved folder) is made anew.
+ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
+$(shell rm -f $(VENV)/.made)
+endif
+
+.PHONY: demo test check clean
 demo: $(VENV)/.demo
 	$(BIN)/python examples/digits.py
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "gradc needs Python >= 3.11; name one with make PYTHON=..." >&2; exit 1; }
+check:
+	.ci/run
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  found=$$($(PYTHON) --version 2>/dev/null || echo "not there"); \
+	  echo "gradc needs Python >= 3.11, and '$(PYTHON)' is $$found." >&2; \
+	  echo "Name another one: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12" >&2; exit 1; }
+	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-
-# Not editable: what is tested is what users get.
-$(VENV)/.demo: $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet ".[demo]"
-	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps .
 	touch $@
 
-$(VENV)/.test: $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet ".[test]"
-	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps .
+# Not editable: what runs is what users get. Without `build` no module that is gone comes back.
+define install
+	rm -rf build
+	$(PIP) "$(1)"
+	$(PIP) --force-reinstall --no-deps .
+	rm -rf build
 	touch $@
+endef
+
+$(VENV)/.demo: $(VENV)/.made $(SOURCES)
+	$(call install,.[demo])
+
+$(VENV)/.test: $(VENV)/.made $(SOURCES)
+	$(call install,.[test])
 
 clean:
-	rm -rf $(VENV) build dist out *.egg-info
+	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +

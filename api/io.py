@@ -13,7 +13,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import tempfile
+import secrets
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,16 +56,19 @@ def save(state: Any, path: str | os.PathLike[str]) -> None:
     arrays: dict[str, Any] = {}
     structure = _pack(state, "", arrays)
     data = library.save(arrays, metadata={_STRUCTURE: json.dumps(structure)})
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+    # A link stays a link, and what it leads to is replaced.
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}-{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, temporary)
         os.replace(temporary, target)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -113,7 +117,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         structure = json.loads(metadata[_STRUCTURE]) if _STRUCTURE in metadata else None
         tensors = {name: from_numpy(np.array(a)) for name, a in arrays.items()}
         return tensors if structure is None else _unpack(structure, tensors)
-    except (ValueError, KeyError, TypeError, _damage()) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, _damage()) as error:
         raise ArgumentError(
             f"{os.fspath(path)} is no whole safetensors file: {error}", loc=user_location()
         ) from error

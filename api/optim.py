@@ -11,17 +11,17 @@ make a compiled step be compiled again when they change.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gradc.tracer import functional as f
-from gradc.tracer.context import CONTEXT, no_grad, phase, scope
+from gradc.tracer.context import CONTEXT, enable_grad, no_grad, phase, scope
 from gradc.tracer.creation import zeros, zeros_like
 from gradc.tracer.errors import ArgumentError
 from gradc.tracer.graph.ir import Phase
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.interpreter import hyperparameter
-from gradc.tracer.structure import STRUCTURE
+from gradc.tracer.structure import STRUCTURE, StructureDict, StructureList
 from gradc.tracer.tensor import Tensor
 
 Group = dict[str, Any]
@@ -40,8 +40,8 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self.defaults = defaults
-        self.param_groups: list[Group] = []
-        self.state: dict[Tensor, dict[str, Tensor]] = {}
+        self.param_groups: list[Group] = StructureList()
+        self.state: dict[Tensor, dict[str, Tensor]] = StructureDict()
         given = list(params)
         if not given:
             raise ArgumentError("optimizer got an empty parameter list", loc=user_location(4))
@@ -59,8 +59,9 @@ class Optimizer:
         Raises:
             ArgumentError: a parameter that is no leaf, or that is there already.
         """
+        group = StructureDict(group)
         params = group["params"]
-        group["params"] = [params] if isinstance(params, Tensor) else list(params)
+        group["params"] = StructureList([params] if isinstance(params, Tensor) else params)
         for name, value in self.defaults.items():
             group.setdefault(name, value)
         for p in group["params"]:
@@ -70,7 +71,7 @@ class Optimizer:
                 raise ArgumentError(
                     "some parameters appear in more than one parameter group", loc=user_location(4)
                 )
-            self.state[p] = self._initial_state(group, p)
+            self.state[p] = StructureDict(self._initial_state(group, p))
         self.param_groups.append(group)
         STRUCTURE.bump()
 
@@ -92,7 +93,10 @@ class Optimizer:
         Args:
             closure: computes the loss (and its gradients) first; its result is returned.
         """
-        loss = None if closure is None else closure()
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
         loc = CONTEXT.loc
         if CONTEXT.trace is not None and loc is None:
             CONTEXT.loc = user_location()
@@ -297,7 +301,7 @@ class Adam(Optimizer):
         step, m, v = state["step"], state["exp_avg"], state["exp_avg_sq"]
         step.add_(1)
         m.copy_(f.add(m, f.mul(f.sub(g, m), 1.0 - beta1)))
-        v.copy_(f.add(f.mul(v, beta2), f.mul(f.mul(g, g), 1.0 - beta2)))
+        v.copy_(f.add(f.mul(v, beta2), f.mul(f.mul(g, 1.0 - beta2), g)))
         if group["amsgrad"]:
             state["max_exp_avg_sq"].copy_(f.maximum(state["max_exp_avg_sq"], v))
             v = state["max_exp_avg_sq"]
@@ -306,7 +310,7 @@ class Adam(Optimizer):
         correction1 = 1.0 - beta1**count
         correction2 = f.sqrt(1.0 - beta2**count)
         denominator = f.add(f.div(f.sqrt(v), correction2.to(v.dtype)), eps)
-        p.sub_(f.mul(f.div(m, denominator), (lr / correction1).to(p.dtype)))
+        p.sub_(f.div(f.mul(m, (lr / correction1).to(p.dtype)), denominator))
 
 
 class AdamW(Adam):
@@ -348,10 +352,10 @@ class LRScheduler:
     def step(self) -> None:
         """One epoch on."""
         self.last_epoch += 1
-        for group, base in zip(self.optimizer.param_groups, self.base_lrs):
-            group["lr"] = self.rate(base, self.last_epoch)
+        for number, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lrs)):
+            group["lr"] = self.rate(base, self.last_epoch, number)
 
-    def rate(self, base: float, epoch: int) -> float:
+    def rate(self, base: float, epoch: int, group: int) -> float:
         """The rate of one group."""
         return base * self.factor(epoch)
 
@@ -359,36 +363,65 @@ class LRScheduler:
         """The rates now."""
         return [g["lr"] for g in self.optimizer.param_groups]
 
+    def state_dict(self) -> dict[str, Any]:
+        """Where the schedule stands; functions are left out."""
+        hidden = ("optimizer", "lr_lambdas")
+        return {name: value for name, value in vars(self).items() if name not in hidden}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave; the rates of the optimizer are set from it."""
+        vars(self).update(state_dict)
+        for number, (group, base) in enumerate(zip(self.optimizer.param_groups, self.base_lrs)):
+            group["lr"] = self.rate(base, self.last_epoch, number)
+
 
 class StepLR(LRScheduler):
     """gamma times smaller every `step_size` epochs."""
 
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+    def __init__(
+        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
         self.step_size, self.gamma = step_size, gamma
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def factor(self, epoch: int) -> float:
-        return self.gamma ** (epoch // self.step_size)
+        return float(self.gamma ** (epoch // self.step_size))
 
 
 class LambdaLR(LRScheduler):
-    """The initial rate times `lr_lambda(epoch)`."""
+    """The initial rate times `lr_lambda(epoch)`; a list gives one function per group.
 
-    def __init__(self, optimizer: Optimizer, lr_lambda: Callable[[int], float]) -> None:
-        self.lr_lambda = lr_lambda
-        super().__init__(optimizer)
+    Raises:
+        ArgumentError: a list of another length than there are groups.
+    """
 
-    def factor(self, epoch: int) -> float:
-        return self.lr_lambda(epoch)
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        count = len(optimizer.param_groups)
+        self.lr_lambdas = [lr_lambda] * count if callable(lr_lambda) else list(lr_lambda)
+        if len(self.lr_lambdas) != count:
+            raise ArgumentError(
+                f"Expected {count} lr_lambdas, but got {len(self.lr_lambdas)}", loc=user_location()
+            )
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, epoch: int, group: int) -> float:
+        return base * self.lr_lambdas[group](epoch)
 
 
 class CosineAnnealingLR(LRScheduler):
     """Half a cosine from the initial rate to `eta_min` in `T_max` epochs."""
 
-    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
+    def __init__(
+        self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
         self.T_max, self.eta_min = T_max, eta_min
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
-    def rate(self, base: float, epoch: int) -> float:
+    def rate(self, base: float, epoch: int, group: int) -> float:
         wave = (1 + math.cos(math.pi * epoch / self.T_max)) / 2
         return self.eta_min + (base - self.eta_min) * wave

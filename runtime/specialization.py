@@ -11,7 +11,6 @@ of that happens after the executable has returned, so that a failed call changes
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,9 +100,7 @@ def trace_call(
             it depends on a traced one.
         CaptureError: state was used that cannot be followed, or changed behind gradc's back.
     """
-    static = [v for i, v in enumerate(call.leaves) if i not in set(call.dynamic)]
-    held = [v for v in static if not isinstance(v, (str, bytes, int, float, type(None)))]
-    watch = Watch(functools.partial(fn, *held) if held else fn)
+    watch = Watch(fn, _static_objects(call))
     trace = Trace(name)
     trace.on_capture = watch.name_of
     with trace:
@@ -111,6 +108,7 @@ def trace_call(
         args, kwargs = call.rebuild(arguments.leaves)
         with watch:
             found = fn(*args, **kwargs)
+        _check_arguments(call, args, kwargs, arguments.leaves)
         staged = _stage(trace, arguments, found, call, name, keep_grads, gradient)
     # A gradient is reached through its tensor, and guarded as the slot it lies in.
     grads = {id(s.initial._storage) for s in staged.traced.grads if isinstance(s.initial, Tensor)}
@@ -120,6 +118,30 @@ def trace_call(
     ]
     staged.guards = watch.finish(followed, trace.captured_arrays())
     return staged
+
+
+def _static_objects(call: Call) -> dict[str, Any]:
+    """Arguments that are neither arrays nor plain values: what they lead to may change."""
+    dynamic = set(call.dynamic)
+    plain = (str, bytes, int, float, type(None))
+    held = [i for i, v in enumerate(call.leaves) if i not in dynamic and not isinstance(v, plain)]
+    names = call.names() if held else []
+    return {names[i]: call.leaves[i] for i in held}
+
+
+def _check_arguments(
+    call: Call, args: Sequence[Any], kwargs: dict[str, Any], leaves: Sequence[Any]
+) -> None:
+    """The containers of a call are made anew for the trace: what it does to them would be lost."""
+    if call.tree is None:
+        return
+    nested: Any = (tuple(args), kwargs)
+    after, tree = optree.tree_flatten(nested, none_is_leaf=True)
+    if tree != call.tree or any(a is not b for a, b in zip(after, leaves)):
+        raise CaptureError(
+            "the traced function changed a list or dict that it was passed",
+            hint="return the new contents instead; in place, only tensors can be written",
+        )
 
 
 def _stand_ins(trace: Trace, call: Call) -> _Arguments:

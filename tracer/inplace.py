@@ -25,6 +25,7 @@ from gradc.tracer.graph.types import bool_
 from gradc.tracer.interpreter import PrimitiveNode, full, scalar
 from gradc.tracer.layout import Chain
 from gradc.tracer.record import Edge, Node, edge_of, rules_of
+from gradc.tracer.structure import STRUCTURE
 from gradc.tracer.tensor import Tensor, install_view_refresh, new_tensor
 
 _KIND_ORDER = "buif"
@@ -169,6 +170,8 @@ def _rewrite_history(x: Tensor, value: Tensor) -> None:
     if not CONTEXT.grad or not (x.requires_grad or value.requires_grad):
         return
     base = x._base
+    if (x if base is None else base)._requires_grad != (value.requires_grad or base is not None):
+        STRUCTURE.bump()
     if base is None:
         _adopt_history(x, value)
         return

@@ -17,6 +17,7 @@ from gradc.tracer.errors import GradientError
 from gradc.tracer.graph.source import Location, user_location
 from gradc.tracer.graph.types import TensorType
 from gradc.tracer.ops.primitive import Primitive
+from gradc.tracer.structure import STRUCTURE
 
 if TYPE_CHECKING:
     from gradc.tracer.tensor import Tensor
@@ -285,12 +286,14 @@ class Handle:
     __slots__ = ("_hook", "_hooks")
 
     def __init__(self, hooks: list[Any], hook: Any) -> None:
+        STRUCTURE.bump()
         hooks.append(hook)
         self._hooks, self._hook = hooks, hook
 
     def remove(self) -> None:
         """Take the hook off again; a second call does nothing."""
         if self._hook in self._hooks:
+            STRUCTURE.bump()
             self._hooks.remove(self._hook)
 
     def __enter__(self) -> Handle:

@@ -1,4 +1,7 @@
-"""Elementwise activations as modules."""
+"""Activations as modules.
+
+    nn.Sequential(nn.Linear(4, 8), nn.GELU(approximate="tanh"))
+"""
 
 from __future__ import annotations
 
@@ -42,10 +45,39 @@ class SiLU(_Activation):
     function = staticmethod(F.silu)
 
 
-class Softplus(_Activation):
-    """log(1 + exp(x))."""
+class LogSigmoid(_Activation):
+    """log(sigmoid(x))."""
 
-    function = staticmethod(F.softplus)
+    function = staticmethod(F.logsigmoid)
+
+
+class Softplus(Module):
+    """log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold."""
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        super().__init__()
+        self.beta = beta
+        self.threshold = threshold
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.softplus(input, self.beta, self.threshold)
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}, threshold={self.threshold}"
+
+
+class ELU(Module):
+    """x where x > 0, else alpha * (exp(x) - 1)."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.elu(input, self.alpha)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}"
 
 
 class GELU(Module):

@@ -1,4 +1,7 @@
-"""Filling parameters: torch's initialisers."""
+"""Filling parameters: torch's initialisers. Each writes its tensor, unrecorded, and returns it.
+
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+"""
 
 from __future__ import annotations
 

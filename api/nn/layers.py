@@ -39,12 +39,15 @@ class Flatten(Module):
     def forward(self, input: Tensor) -> Tensor:
         return flatten(input, self.start_dim, self.end_dim)
 
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
 
 class Linear(Module):
     """x @ weight.T + bias; weight is [out_features, in_features].
 
-    Raises (when called):
-        ShapeError: the last size of x is not `in_features`.
+    Raises:
+        ShapeError: when called, the last size of x is not `in_features`.
     """
 
     def __init__(
@@ -80,8 +83,11 @@ class Linear(Module):
 class Embedding(Module):
     """Rows of weight [num_embeddings, embedding_dim] at integer indices.
 
-    Raises (when called):
-        IndexOutOfRange: an index outside [0, num_embeddings).
+    The row `padding_idx` starts as zeros and gets no gradient.
+
+    Raises:
+        ArgumentError: a `padding_idx` that is no row.
+        IndexOutOfRange: when called, an index outside [0, num_embeddings).
     """
 
     def __init__(
@@ -94,6 +100,13 @@ class Embedding(Module):
         super().__init__()
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
+        if padding_idx is not None:
+            if not -num_embeddings <= padding_idx < num_embeddings:
+                raise ArgumentError(
+                    f"padding_idx {padding_idx} must be within the {num_embeddings} embeddings",
+                    loc=user_location(),
+                )
+            padding_idx %= num_embeddings
         self.padding_idx = padding_idx
         self.weight = Parameter(empty(num_embeddings, embedding_dim, dtype=dtype))
         init.normal_(self.weight)
@@ -104,7 +117,8 @@ class Embedding(Module):
         return F.embedding(input, self.weight, self.padding_idx)
 
     def extra_repr(self) -> str:
-        return f"{self.num_embeddings}, {self.embedding_dim}"
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
 
 
 class LayerNorm(Module):
@@ -134,7 +148,7 @@ class LayerNorm(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.normalized_shape}, eps={self.eps}, "
-            f"elementwise_affine={self.elementwise_affine}"
+            f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
         )
 
 

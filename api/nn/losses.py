@@ -1,4 +1,7 @@
-"""Losses as modules; see `gradc.nn.functional` for what they compute."""
+"""Losses as modules; see `gradc.nn.functional` for what they compute.
+
+    loss = nn.CrossEntropyLoss(label_smoothing=0.1)(logits, classes)      a 0-d tensor
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,28 @@ class L1Loss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, self.reduction)
+
+
+class HuberLoss(_Loss):
+    """Half the square within `delta`, linear beyond it, averaged."""
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.delta = delta
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.huber_loss(input, target, self.reduction, self.delta)
+
+
+class SmoothL1Loss(_Loss):
+    """The Huber loss divided by its width `beta`, averaged."""
+
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.beta = beta
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return F.smooth_l1_loss(input, target, self.reduction, self.beta)
 
 
 class BCELoss(_Loss):

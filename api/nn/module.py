@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from gradc.nn.parameter import Parameter
 from gradc.tracer.context import CONTEXT, no_grad
 from gradc.tracer.errors import ArgumentError, ArgumentTypeError
 from gradc.tracer.graph.source import user_location
-from gradc.tracer.graph.types import DType, float64
+from gradc.tracer.graph.types import DType, float32, float64
 from gradc.tracer.record import Handle
-from gradc.tracer.structure import STRUCTURE
+from gradc.tracer.structure import STRUCTURE, StructureDict
 from gradc.tracer.tensor import Tensor
 
 M = TypeVar("M", bound="Module")
@@ -35,14 +36,16 @@ class Module:
     # What a compiled function's walk needs to know of this class.
     _gradc_structure = True
     _gradc_registries = ("_parameters", "_buffers", "_modules")
+    # Further containers that only change together with the structure counter.
+    _gradc_bumped = ("_unsaved", "_hooks", "_pre_hooks")
 
     training: bool
 
     def __init__(self) -> None:
         attributes = self.__dict__
-        attributes["_parameters"] = {}
-        attributes["_buffers"] = {}
-        attributes["_modules"] = {}
+        attributes["_parameters"] = StructureDict()
+        attributes["_buffers"] = StructureDict()
+        attributes["_modules"] = StructureDict()
         attributes["_unsaved"] = set()
         attributes["_hooks"] = []
         attributes["_pre_hooks"] = []
@@ -53,36 +56,45 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         STRUCTURE.bump()
-        registries = self.__dict__
-        if "_parameters" not in registries:
+        own = self.__dict__
+        if "_parameters" not in own:
             raise ArgumentError(
                 f"{type(self).__name__}: call super().__init__() before assigning attributes",
                 loc=user_location(),
             )
-        if _is_parameter(value):
-            self._forget(name)
-            self.register_parameter(name, value)
-        elif isinstance(value, Module):
-            self._forget(name)
-            self.add_module(name, value)
-        elif name in registries["_parameters"] and value is not None:
-            raise ArgumentTypeError(
-                f"cannot assign '{type(value).__name__}' as parameter '{name}' "
-                "(nn.Parameter or None expected)",
-                loc=user_location(),
-            )
-        elif name in registries["_parameters"] or name in registries["_modules"]:
-            self._forget(name)
-            registries[name] = value
-        elif name in registries["_buffers"] and (value is None or isinstance(value, Tensor)):
-            registries["_buffers"][name] = value
-        else:
-            registries[name] = value
+        for registry, kind, wanted in _REGISTRIES:
+            if isinstance(value, kind) and registry != "_buffers":
+                self._forget(name, keep=registry)
+                self._hold(registry, name, value)
+                return
+            if name in own[registry]:
+                if value is not None and not isinstance(value, kind):
+                    raise _misplaced(name, value, registry, wanted)
+                own[registry][name] = value
+                return
+        super().__setattr__(name, value)
 
-    def _forget(self, name: str) -> None:
-        for registry in ("_parameters", "_buffers", "_modules"):
-            self.__dict__[registry].pop(name, None)
+    def _hold(self, registry: str, name: str, value: Any) -> None:
+        """Enter `value`; one that replaces another takes its place in the order."""
+        self.__dict__[registry][name] = value
+        if isinstance(value, Module):
+            value._set_name(self._name_of_child(name))
+        STRUCTURE.bump()
+
+    def _forget(self, name: str, keep: str = "") -> None:
+        for registry, _, _ in _REGISTRIES:
+            if registry != keep:
+                self.__dict__[registry].pop(name, None)
         self.__dict__.pop(name, None)
+
+    # What a module is called in the scope of the eqns it makes: its name in the module that
+    # calls it. Containers that are not called lend their own name to what they hold.
+
+    def _set_name(self, name: str) -> None:
+        self.__dict__["_name"] = name
+
+    def _name_of_child(self, name: str) -> str:
+        return name
 
     def __getattr__(self, name: str) -> Any:
         for registry in ("_parameters", "_buffers", "_modules"):
@@ -102,34 +114,33 @@ class Module:
 
     def register_parameter(self, name: str, param: Tensor | None) -> None:
         """Hold a parameter (or None, for one that is optional) under `name`."""
-        self._check_name(name)
-        self._parameters[name] = param
-        STRUCTURE.bump()
+        self._check_part(name, param, "_parameters")
+        self._hold("_parameters", name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Hold a tensor that is state but not trained."""
-        self._check_name(name)
-        self._buffers[name] = tensor
-        if not persistent:
-            self._unsaved.add(name)
-        STRUCTURE.bump()
+        self._check_part(name, tensor, "_buffers")
+        self._hold("_buffers", name, tensor)
+        (self._unsaved.discard if persistent else self._unsaved.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Hold a submodule under `name`."""
-        self._check_name(name)
-        self._modules[name] = module
-        STRUCTURE.bump()
+        self._check_part(name, module, "_modules")
+        self._hold("_modules", name, module)
 
     register_module = add_module
 
-    def _check_name(self, name: str) -> None:
+    def _check_part(self, name: str, value: Any, registry: str) -> None:
         if not name or "." in name:
             raise ArgumentError(
                 f"{name!r} cannot name a part of a module: it is empty or has a dot",
                 loc=user_location(4),
             )
-        if name in self.__dict__:
+        if name not in self.__dict__[registry] and hasattr(self, name):
             raise ArgumentError(f"attribute '{name}' already exists", loc=user_location(4))
+        _, kind, wanted = next(row for row in _REGISTRIES if row[0] == registry)
+        if value is not None and not isinstance(value, kind):
+            raise _misplaced(name, value, registry, wanted)
 
     # -- calling --------------------------------------------------------------------------------
 
@@ -208,9 +219,12 @@ class Module:
         """The parameters, each once."""
         return (p for _, p in self._named("_parameters", recurse))
 
-    def named_buffers(self, recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
         """`(dotted name, buffer)`, each buffer once."""
-        return self._named("_buffers", recurse)
+        lead = f"{prefix}." if prefix else ""
+        return ((lead + name, b) for name, b in self._named("_buffers", recurse))
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """The buffers, each once."""
@@ -223,12 +237,23 @@ class Module:
             found = getattr(found, part)
         return found  # type: ignore[no-any-return]
 
+    def get_parameter(self, target: str) -> Tensor:
+        """The parameter of a dotted name."""
+        path, _, name = target.rpartition(".")
+        return self.get_submodule(path)._parameters[name]  # type: ignore[no-any-return]
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer of a dotted name."""
+        path, _, name = target.rpartition(".")
+        return self.get_submodule(path)._buffers[name]  # type: ignore[no-any-return]
+
     # -- modes ----------------------------------------------------------------------------------
 
     def train(self: M, mode: bool = True) -> M:
         """Training mode for this module and all below it; returns it."""
-        for module in self.modules():
-            module.training = bool(mode)
+        self.training = bool(mode)
+        for module in self.children():
+            module.train(mode)
         return self
 
     def eval(self: M) -> M:
@@ -266,23 +291,31 @@ class Module:
         STRUCTURE.bump()
         return self
 
+    def float(self: M) -> M:
+        """Floating parameters and buffers as float32; returns the module."""
+        return self.to(float32)
+
     def double(self: M) -> M:
         """Floating parameters and buffers as float64; returns the module."""
         return self.to(float64)
 
     # -- state ----------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Dotted names to parameters and persistent buffers, detached, sharing memory."""
+    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
+        """Dotted names to parameters and persistent buffers, sharing their memory.
+
+        Args:
+            prefix: put before every name.
+            keep_vars: give the parameters themselves, not detached ones.
+        """
         state: dict[str, Tensor] = {}
-        for prefix, module in self.named_modules(set()):
-            lead = f"{prefix}." if prefix else ""
-            for name, value in module._parameters.items():
-                if value is not None:
-                    state[lead + name] = value.detach()
-            for name, value in module._buffers.items():
-                if value is not None and name not in module._unsaved:
-                    state[lead + name] = value.detach()
+        for path, module in self.named_modules(set(), prefix.rstrip(".")):
+            lead = f"{path}." if path else ""
+            unsaved = module._unsaved
+            held = {**module._parameters, **module._buffers}
+            for name, value in held.items():
+                if value is not None and name not in unsaved:
+                    state[lead + name] = value if keep_vars else value.detach()
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
@@ -353,14 +386,27 @@ class LoadResult:
         return f"LoadResult(missing={self.missing_keys}, unexpected={self.unexpected_keys})"
 
 
-def _is_parameter(value: Any) -> bool:
-    return isinstance(value, Tensor) and type(value) is not Tensor
+def _misplaced(name: str, value: Any, registry: str, wanted: str) -> ArgumentTypeError:
+    return ArgumentTypeError(
+        f"cannot assign '{type(value).__name__}' as {registry[1:-1]} '{name}' "
+        f"({wanted} or None expected)",
+        loc=user_location(4),
+    )
 
 
 def _convert(value: Tensor, dtype: DType) -> None:
     """Give a tensor other memory of another dtype; its handle stays."""
     with no_grad():
         other = value.detach().to(dtype)
+        grad = None if value.grad is None else value.grad.detach().to(dtype)
     value._storage, value._data, value._type = other._storage, other._data, other._type
     value._chain = ()
-    value._grad = None
+    value._grad = grad
+
+
+# Where a module keeps its parts, and what an error calls them.
+_REGISTRIES = (
+    ("_parameters", Parameter, "nn.Parameter"),
+    ("_modules", Module, "nn.Module"),
+    ("_buffers", Tensor, "Tensor"),
+)
