@@ -1,6 +1,7 @@
 # make demo    a venv, gradc installed, a model trained on real data with generated C
 # make test    what the tests need, and the tests
 # make check   all that must hold before a change is accepted (.ci/run)
+# make sanitize  the tests that run generated C, built with ASan and UBSan (gcc; minutes)
 # make clean   away with everything that was made here
 #
 # Needs Python >= 3.11 and a C compiler. PYTHON=python3.12 names another Python;
@@ -18,7 +19,7 @@ ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
 $(shell rm -f $(VENV)/.made)
 endif
 
-.PHONY: demo test check clean
+.PHONY: demo test check sanitize clean
 demo: $(VENV)/.demo
 	$(BIN)/python examples/digits.py
 
@@ -27,6 +28,15 @@ test: $(VENV)/.test
 
 check:
 	.ci/run
+
+# Generated C with every load, store, shift and conversion checked. Both run-time libraries go
+# first, since Python itself is not instrumented; -O1 keeps the compiler quick.
+SANITIZED ?= tests/autograd tests/compile tests/loops tests/nn tests/opdb tests/optim tests/plan
+sanitize: $(VENV)/.test
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 GRADC_CC=gcc \
+	GRADC_CFLAGS="-O1 -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all" \
+	  $(BIN)/python -m pytest -n 2 --dist loadscope $(PYTEST_ARGS) $(SANITIZED)
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
