@@ -305,18 +305,20 @@ class Plan:
     """How the operands of one elementwise signature become strict.
 
     Attributes:
+        prim: what is applied: the asked primitive, or its form for bool.
         type: what every operand becomes.
         out: the type of the result.
         direct: whether NumPy's own broadcasting does all of it on the raw arrays.
         weak: whether only run-time numbers take part, so that the result promotes like one.
     """
 
-    __slots__ = ("direct", "operands", "out", "rule", "type", "weak")
+    __slots__ = ("direct", "operands", "out", "prim", "rule", "type", "weak")
 
     def __init__(self, prim: Primitive, operands: Sequence[Any]) -> None:
         tensors = [t for t in operands if isinstance(t, Tensor)]
         shape = broadcast_shapes(prim.name, [t.type for t in tensors])
         dtype = _operand_dtype(prim, _common_dtype(operands))
+        prim = self.prim = _OF_BOOL.get(prim, prim) if dtype is bool_ else prim
         self.weak = bool(tensors) and all(is_weak(t) for t in operands)
         self.type = TensorType(shape, dtype)
         self.operands = [t.type if isinstance(t, Tensor) else None for t in operands]
@@ -363,10 +365,8 @@ _FLOAT_ONLY = frozenset(
         ops.atanh, ops.erf, ops.erfinv, ops.lgamma, ops.digamma, ops.atan2,
     }
 )  # fmt: skip
-# Arithmetic of two bools is arithmetic of int64; sub, neg, abs and sign take no bool, as in torch.
-_BOOL_ARITHMETIC = frozenset(
-    {ops.add, ops.mul, ops.pow, ops.floor_divide, ops.remainder, ops.fmod, ops.trunc_divide}
-)
+# The sum and the product of bools are bools, as in torch; other arithmetic takes no bool.
+_OF_BOOL = {ops.add: ops.bitwise_or, ops.mul: ops.bitwise_and}
 
 
 def is_weak(operand: Any) -> bool:
@@ -391,8 +391,6 @@ def _stand_in(operand: Any) -> Any:
 def _operand_dtype(prim: Primitive, dtype: DType) -> DType:
     if prim in _FLOAT_ONLY and not dtype.is_float:
         return promote(dtype, 1.0)
-    if dtype is bool_ and prim in _BOOL_ARITHMETIC:
-        return int64
     return dtype
 
 
@@ -440,11 +438,11 @@ def elementwise(prim: Primitive, *operands: Any) -> Any:
         if CONTEXT.trace is None:
             out = _eager(plan, operands)
         else:
-            out = _traced(prim, plan, operands)
+            out = _traced(plan, operands)
     except GradcError as error:
         raise _with_operands(error, operands).at(CONTEXT.loc or user_location(2)) from None
     if _needs_record(operands):
-        _record(prim, NO_PARAMS, plan, operands, (out,))
+        _record(plan.prim, NO_PARAMS, plan, operands, (out,))
     return out
 
 
@@ -469,7 +467,7 @@ def _eager(plan: Plan, operands: Sequence[Any]) -> Tensor:
     return Tensor(Storage(found), found, plan.out)
 
 
-def _traced(prim: Primitive, plan: Plan, operands: Sequence[Any]) -> Tensor:
+def _traced(plan: Plan, operands: Sequence[Any]) -> Tensor:
     trace = CONTEXT.trace
     assert trace is not None
     grad, CONTEXT.grad = CONTEXT.grad, False
@@ -477,7 +475,7 @@ def _traced(prim: Primitive, plan: Plan, operands: Sequence[Any]) -> Tensor:
         atoms = [trace.read(plan.expand(i, t)) for i, t in enumerate(operands)]
     finally:
         CONTEXT.grad = grad
-    (var,) = trace.emit(prim, atoms, NO_PARAMS)
+    (var,) = trace.emit(plan.prim, atoms, NO_PARAMS)
     result = trace.tensor(var)
     result._weak = plan.weak
     return result

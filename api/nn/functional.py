@@ -16,20 +16,35 @@ from gradc.tracer import ops
 from gradc.tracer.context import composite
 from gradc.tracer.errors import ArgumentError, DTypeError, ShapeError
 from gradc.tracer.functional import (
+    celu,
     elu,
     gelu,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
     leaky_relu,
     linear,
     logsigmoid,
+    mish,
     one_hot,
     pad,
+    prelu,
     relu,
+    relu6,
+    selu,
     sigmoid,
     silu,
     softplus,
+    softshrink,
+    softsign,
     tanh,
+    tanhshrink,
+    threshold,
 )
 from gradc.tracer.functional.dimensions import read_shape
+from gradc.tracer.functional.math import decay
 from gradc.tracer.graph import dims
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import float32
@@ -104,21 +119,43 @@ def l1_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
 
 @composite("huber_loss")
 def huber_loss(input: Tensor, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """Half the square within `delta`, linear beyond it."""
-    size = f.abs(f.sub(input, target))
-    inside = f.mul(f.mul(size, size), 0.5)
+    """Half the square within `delta`, linear beyond it.
+
+    Raises:
+        ArgumentError: `delta` is not positive.
+    """
+    if delta <= 0:
+        raise ArgumentError(
+            "huber_loss does not support non-positive values for delta.", loc=user_location(3)
+        )
+    return _reduced(_huber(input, target, delta), reduction)
+
+
+def _huber(input: Tensor, target: Any, delta: float) -> Tensor:
+    # The square of the distance itself: |d|**2 would have curvature 0 at 0.
+    distance = f.sub(input, target)
+    size = f.abs(distance)
+    inside = f.mul(f.mul(distance, distance), 0.5)
     outside = f.mul(f.sub(size, 0.5 * delta), delta)
-    return _reduced(f.where(f.le(size, delta), inside, outside), reduction)
+    return f.where(f.lt(size, delta), inside, outside)
 
 
 @composite("smooth_l1_loss")
 def smooth_l1_loss(
     input: Tensor, target: Any, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
-    """`huber_loss` divided by its width."""
+    """`huber_loss` divided by its width.
+
+    Raises:
+        ArgumentError: `beta` is negative.
+    """
+    if beta < 0:
+        raise ArgumentError(
+            "smooth_l1_loss does not support negative values for beta.", loc=user_location(3)
+        )
     if beta == 0:
         return l1_loss(input, target, reduction)
-    return f.div(huber_loss(input, target, reduction, beta), beta)
+    return _reduced(f.div(_huber(input, target, beta), beta), reduction)
 
 
 @composite("binary_cross_entropy")
@@ -132,9 +169,15 @@ def binary_cross_entropy(
     """
     target = as_tensor(target)
     _same_shape("binary_cross_entropy", input, target)
-    yes = f.mul(target, f.clamp(f.log(input), -100.0))
-    no = f.mul(f.sub(1.0, target), f.clamp(f.log(f.sub(1.0, input)), -100.0))
-    loss = f.neg(f.add(yes, no))
+    # Where a logarithm is cut or close to it, the slope is torch's: that of p (1 - p) at 1e-12.
+    fixed = input.detach()
+    edge = f.lt(f.mul(f.sub(1.0, fixed), fixed), 1e-12)
+    p = f.where(edge, fixed, input)
+    yes = f.mul(target, f.clamp(f.log(p), -100.0))
+    no = f.mul(f.sub(1.0, target), f.clamp(f.log1p(f.neg(p)), -100.0))
+    slope = f.div(f.sub(fixed, target.detach()), 1e-12)
+    at_edge = f.where(edge, f.mul(f.sub(input, fixed), slope), 0.0)
+    loss = f.sub(at_edge, f.add(yes, no))
     return _reduced(loss if weight is None else f.mul(loss, weight), reduction)
 
 
@@ -153,14 +196,15 @@ def binary_cross_entropy_with_logits(
     """
     target = as_tensor(target)
     _same_shape("binary_cross_entropy_with_logits", input, target)
-    # log(1 + exp(-|x|)) - min(x, 0) is softplus(-x); minimum's tie rule gives its slope at 0.
-    tail = f.log1p(f.exp(f.neg(f.abs(input))))
-    cost = f.sub(tail, f.minimum(input, 0.0))
-    if pos_weight is None:
-        loss = f.add(f.mul(f.sub(1.0, target), input), cost)
-    else:
-        scale = f.add(f.mul(f.sub(pos_weight, 1.0), target), 1.0)
-        loss = f.add(f.mul(f.sub(1.0, target), input), f.mul(scale, cost))
+    # x (step(x) - y) + log(1 + exp(-|x|)): the gradient is a sum that does not cancel.
+    positive = f.ge(input, 0)
+    tail = f.log1p(decay(input, positive))
+    yes = target
+    if pos_weight is not None:
+        yes = f.mul(target, pos_weight)
+        tail = f.mul(tail, f.add(f.mul(f.sub(pos_weight, 1.0), target), 1.0))
+    slope = f.where(positive, f.sub(1.0, target), f.neg(yes))
+    loss = f.add(f.mul(input, slope), tail)
     return _reduced(loss if weight is None else f.mul(loss, weight), reduction)
 
 
@@ -194,7 +238,13 @@ def cross_entropy(
     probabilities of the logits' shape.
 
     Raises: as `nll_loss`.
+        ArgumentError: `label_smoothing` outside [0, 1].
     """
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ArgumentError(
+            f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}",
+            loc=user_location(3),
+        )
     target = as_tensor(target)
     axis = 0 if input.ndim == 1 else 1
     logp = f.log_softmax(input, axis)
@@ -310,7 +360,7 @@ def _smoothed(
 @composite("native_layer_norm")
 def layer_norm(
     input: Tensor,
-    normalized_shape: Sequence[int],
+    normalized_shape: int | Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
@@ -320,7 +370,8 @@ def layer_norm(
     Raises:
         ShapeError: they have not.
     """
-    shape = read_shape((tuple(normalized_shape),))
+    single = isinstance(normalized_shape, int)
+    shape = read_shape((normalized_shape if single else tuple(normalized_shape),))
     if input.shape[max(input.ndim - len(shape), 0) :] != shape:
         raise ShapeError(
             f"Given normalized_shape={list(shape)}, expected input with shape "
@@ -389,14 +440,27 @@ def scaled_dot_product_attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     scale: float | None = None,
+    enable_gqa: bool = False,
 ) -> Tensor:
     """softmax(q k^T * scale + mask) v, with q [..., L, E], k [..., S, E], v [..., S, Ev].
 
     Args:
-        attn_mask: bool (True takes part) or added to the scores; broadcasts to [..., L, S].
+        attn_mask: bool (True takes part) or added to the scores; broadcasts to [..., L, S]. A row
+            that sees nothing gives 0.
         is_causal: position i sees positions up to i.
         scale: 1 / sqrt(E) by default.
+        enable_gqa: fewer heads (axis -3) of key and value, each shared by as many of the query.
+
+    Raises:
+        ArgumentError: both `attn_mask` and `is_causal`.
     """
+    if is_causal and attn_mask is not None:
+        raise ArgumentError(
+            "scaled_dot_product_attention: attn_mask must not be given when is_causal=True",
+            loc=user_location(3),
+        )
+    if enable_gqa:
+        key, value = _shared_heads(query, key), _shared_heads(query, value)
     factor = 1.0 / _math.sqrt(dims.known(query.shape[-1])) if scale is None else scale
     scores = f.mul(f.matmul(query, f.transpose(key, -2, -1)), factor)
     if is_causal:
@@ -408,16 +472,38 @@ def scaled_dot_product_attention(
             scores = f.where(attn_mask, scores, float("-inf"))
         else:
             scores = f.add(scores, attn_mask)
-    weights = f.softmax(scores, -1)
+    weights = f.softmax(scores, -1) if attn_mask is None else _softmax_of_seen(scores)
     if dropout_p > 0.0:
         weights = dropout(weights, dropout_p)
     return f.matmul(weights, value)
 
 
+def _shared_heads(query: Tensor, x: Tensor) -> Tensor:
+    """Every head of `x` (axis -3) as often as the query has heads for it."""
+    heads, own = dims.known(query.shape[-3]), dims.known(x.shape[-3])
+    if heads % own:
+        raise ShapeError(
+            f"scaled_dot_product_attention: {own} heads of key or value do not share {heads}",
+            loc=user_location(4),
+            operands=[f"query  {query.type}", f"key or value  {x.type}"],
+        )
+    return x if heads == own else f.repeat_interleave(x, heads // own, -3)
+
+
+def _softmax_of_seen(scores: Tensor) -> Tensor:
+    """softmax along the last axis, with 0 for a row of -inf."""
+    high = f.amax(scores.detach(), -1, True)
+    high = f.where(f.eq(high, float("-inf")), 0.0, high)
+    e = f.exp(f.sub(scores, high))
+    total = f.sum(e, -1, True)
+    return f.div(e, f.where(f.eq(total, 0.0), 1.0, total))
+
+
 __all__ = [
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "dropout", "elu",
-    "embedding", "gelu", "huber_loss", "l1_loss", "layer_norm", "leaky_relu", "linear",
-    "log_sigmoid", "log_softmax", "logsigmoid", "mse_loss", "nll_loss", "normalize", "one_hot",
-    "pad", "relu", "scaled_dot_product_attention", "sigmoid", "silu", "smooth_l1_loss", "softmax",
-    "softplus", "tanh",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "cross_entropy", "dropout",
+    "elu", "embedding", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh",
+    "huber_loss", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_sigmoid", "log_softmax",
+    "logsigmoid", "mish", "mse_loss", "nll_loss", "normalize", "one_hot", "pad", "prelu", "relu",
+    "relu6", "scaled_dot_product_attention", "selu", "sigmoid", "silu", "smooth_l1_loss",
+    "softmax", "softplus", "softshrink", "softsign", "tanh", "tanhshrink", "threshold",
 ]  # fmt: skip

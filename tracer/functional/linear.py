@@ -148,6 +148,21 @@ def bmm(input: Any, mat2: Any) -> Tensor:
     return _product(x, y)
 
 
+@composite("inner")
+def inner(input: Any, other: Any) -> Tensor:
+    """Products summed over the last axes of both; with a 0-d operand, the product.
+
+    Raises:
+        ShapeError: the last sizes differ.
+    """
+    x, y = _pair("inner", input, other)
+    if x.ndim == 0 or y.ndim == 0:
+        return math.mul(x, y)
+    _inner("inner", x, y, x.shape[-1], y.shape[-1])
+    last = ((x.ndim - 1,), (y.ndim - 1,))
+    return ops.dot_general(x, y, contract=last, batch=((), ()))  # type: ignore[no-any-return]
+
+
 @composite("outer")
 def outer(input: Any, vec2: Any) -> Tensor:
     """The outer product of two vectors."""
@@ -157,13 +172,40 @@ def outer(input: Any, vec2: Any) -> Tensor:
 
 @composite("addmm")
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * input + alpha * mat1 @ mat2."""
-    product = matmul(mat1, mat2)
-    if not (isinstance(alpha, int) and alpha == 1):
+    """beta * input + alpha * mat1 @ mat2; beta 0 ignores `input`, also NaN in it."""
+    return _accumulated("addmm", input, mm(mat1, mat2), beta, alpha)
+
+
+def _accumulated(name: str, input: Any, product: Tensor, beta: Any, alpha: Any) -> Tensor:
+    """beta * input + alpha * product, of the product's shape; with beta 0 whatever input is."""
+    x = as_tensor(input)
+    if broadcast_shapes(name, [x.type, product.type]) != product.shape:
+        raise ShapeError(
+            f"{name}: the input does not broadcast to the shape of the product",
+            loc=user_location(),
+            operands=[f"input  {x.type}", f"product  {product.type}"],
+        )
+    if not _is_number(alpha, 1):
         product = math.mul(product, alpha)
-    if not (isinstance(beta, int) and beta == 1):
-        input = math.mul(input, beta)
-    return math.add(input, product)
+    if _is_number(beta, 0):
+        return product
+    return math.add(x if _is_number(beta, 1) else math.mul(x, beta), product)
+
+
+def _is_number(value: Any, number: int) -> bool:
+    return isinstance(value, (int, float)) and value == number
+
+
+@composite("baddbmm")
+def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * batch1 @ batch2, for batches of matrices; beta 0 ignores `input`."""
+    return _accumulated("baddbmm", input, bmm(batch1, batch2), beta, alpha)
+
+
+@composite("addmv")
+def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * input + alpha * mat @ vec; beta 0 ignores `input`."""
+    return _accumulated("addmv", input, mv(mat, vec), beta, alpha)
 
 
 @composite("addmm")
@@ -210,7 +252,8 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         operands
     )
     tensors = [as_tensor(x) for x in given]
-    terms, output = _read_equation(equation, tensors)
+    terms, output, sizes = _read_equation(equation, tensors)
+    terms, tensors = zip(*(_without_unit_axes(s, t, sizes) for s, t in zip(terms, tensors)))
     labels, result = terms[0], _diagonalised(tensors[0], terms[0])
     labels = "".join(dict.fromkeys(labels))
     for i, (term, tensor) in enumerate(zip(terms[1:], tensors[1:]), 1):
@@ -225,7 +268,19 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     return ops.permute(result, axes=tuple(labels.index(c) for c in output))  # type: ignore[no-any-return]
 
 
-def _read_equation(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str], str]:
+def _without_unit_axes(term: str, x: Tensor, sizes: dict[str, Any]) -> tuple[str, Tensor]:
+    """An axis of size 1 whose label is longer elsewhere broadcasts: it is left out."""
+    kept = [i for i, c in enumerate(term) if x.shape[i] == sizes[c]]
+    if len(kept) == x.ndim:
+        return term, x
+    shape = tuple(x.shape[i] for i in kept)
+    return "".join(term[i] for i in kept), ops.reshape(x, shape=shape)
+
+
+def _read_equation(
+    equation: str, tensors: Sequence[Tensor]
+) -> tuple[list[str], str, dict[str, Any]]:
+    """The terms with every axis named, the output, and the size of every label."""
     text = equation.replace(" ", "")
     inputs, arrow, output = text.partition("->")
     terms = inputs.split(",")
@@ -246,13 +301,12 @@ def _read_equation(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str],
         once = sorted(c for c in set(every) if every.count(c) == 1 and c not in dots)
         output = dots + "".join(once)
     output = output.replace("...", dots)
-    _check_terms(equation, full_terms, output, tensors)
-    return full_terms, output
+    return full_terms, output, _check_terms(equation, full_terms, output, tensors)
 
 
 def _check_terms(
     equation: str, terms: Sequence[str], output: str, tensors: Sequence[Tensor]
-) -> None:
+) -> dict[str, Any]:
     sizes: dict[str, Any] = {}
     for term, tensor in zip(terms, tensors):
         if len(term) != tensor.ndim or (term and not term.isalpha()):
@@ -261,7 +315,9 @@ def _check_terms(
                 loc=user_location(),
             )
         for c, d in zip(term, tensor.shape):
-            if sizes.setdefault(c, d) != d:
+            if sizes.setdefault(c, d) == 1:
+                sizes[c] = d
+            elif d not in (1, sizes[c]):
                 raise ShapeError(
                     f"einsum: '{c}' is {sizes[c]} and {d} in '{equation}'",
                     loc=user_location(),
@@ -272,6 +328,7 @@ def _check_terms(
             f"einsum: the output '{output}' of '{equation}' is not made of its inputs",
             loc=user_location(),
         )
+    return sizes
 
 
 def _diagonalised(x: Tensor, term: str) -> Tensor:

@@ -313,99 +313,19 @@ def exp2(input: Any) -> Tensor:
     return pow(2.0, input)
 
 
-def _floating(input: Any) -> Tensor:
+def floating(input: Any) -> Tensor:
     """The tensor, integers and bool as the default float dtype."""
     x = as_tensor(input)
     return x if x.dtype.is_float else ops.cast(x, dtype=get_default_dtype())
 
 
-def _decay(x: Tensor, positive: Tensor) -> Tensor:
+def decay(x: Tensor, positive: Tensor) -> Tensor:
     """exp(-|x|), which never overflows; `positive` is x >= 0.
 
     A choice between x and -x rather than `abs`, whose gradient at 0 is 0: both branches meet at 0
     with the same derivatives of every order in what is built from this.
     """
     return exp(ops.select(positive, ops.neg(x), x))
-
-
-@composite("sigmoid")
-def sigmoid(input: Any) -> Tensor:
-    """1 / (1 + exp(-x))."""
-    x = _floating(input)
-    positive = ge(x, 0)
-    decay = _decay(x, positive)
-    # exp(-x) alone would overflow for very negative x, and its gradient become NaN.
-    top = ops.select(positive, full(x.shape, 1, x.dtype), decay)
-    return ops.div(top, add(decay, 1))  # type: ignore[no-any-return]
-
-
-def log1p_exp(x: Tensor) -> Tensor:
-    """log(1 + exp(x)), without overflow and with its true derivatives at 0."""
-    positive = ge(x, 0)
-    high = ops.select(positive, x, full(x.shape, 0, x.dtype))
-    return ops.add(high, log1p(_decay(x, positive)))  # type: ignore[no-any-return]
-
-
-@composite("logsigmoid")
-def logsigmoid(input: Any) -> Tensor:
-    """log(sigmoid(x)), without overflow."""
-    return neg(log1p_exp(neg(_floating(input))))
-
-
-@composite("relu")
-def relu(input: Any) -> Tensor:
-    """x where x > 0, else 0; NaN stays; the gradient at 0 is 0."""
-    x = as_tensor(input)
-    return ops.select(le(x, 0), full(x.shape, 0, x.dtype), x)  # type: ignore[no-any-return]
-
-
-@composite("gelu")
-def gelu(input: Any, approximate: str = "none") -> Tensor:
-    """x * Phi(x); `approximate="tanh"` for the tanh form.
-
-    Raises:
-        ArgumentError: another `approximate`.
-    """
-    x = as_tensor(input)
-    if approximate == "none":
-        return mul(mul(x, 0.5), add(erf(mul(x, math.sqrt(0.5))), 1.0))
-    if approximate != "tanh":
-        raise ArgumentError(
-            "approximate argument must be either none or tanh.", loc=user_location()
-        )
-    inner = mul(add(x, mul(mul(mul(x, x), x), 0.044715)), math.sqrt(2 / math.pi))
-    return mul(mul(x, 0.5), add(tanh(inner), 1.0))
-
-
-@composite("silu")
-def silu(input: Any) -> Tensor:
-    """x * sigmoid(x)."""
-    return mul(input, sigmoid(input))
-
-
-@composite("softplus")
-def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-    """log(1 + exp(beta * x)) / beta; x itself where beta * x > threshold."""
-    x = as_tensor(input)
-    scaled = mul(x, beta)
-    large = gt(scaled, threshold)
-    smooth = div(log1p(exp(where(large, 0.0, scaled))), beta)
-    return where(large, x, smooth)
-
-
-@composite("leaky_relu")
-def leaky_relu(input: Any, negative_slope: float = 0.01) -> Tensor:
-    """x where x > 0, else negative_slope * x."""
-    x = as_tensor(input)
-    return where(gt(x, 0), x, mul(x, negative_slope))
-
-
-@composite("elu")
-def elu(input: Any, alpha: float = 1.0) -> Tensor:
-    """x where x > 0, else alpha * (exp(x) - 1)."""
-    x = as_tensor(input)
-    positive = gt(x, 0)
-    return where(positive, x, mul(expm1(where(positive, 0.0, x)), alpha))
 
 
 @composite("logaddexp")
@@ -415,7 +335,7 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     # Equal infinities have no distance; everywhere else one operand carries and the other adds.
     distance = where(logical_and(isinf(input), eq(input, other)), 0.0, distance)
     first = ge(distance, 0)
-    return add(where(first, input, other), log1p(_decay(distance, first)))
+    return add(where(first, input, other), log1p(decay(distance, first)))
 
 
 @composite("lerp")

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import builtins
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gradc.tracer import ops
@@ -131,12 +133,8 @@ def var(
         )
     centred = math.sub(x, mean(x, dim, True))
     total = _reduce(ops.reduce_sum, math.mul(centred, centred), dim, keepdim)
-    return _divide(total, max_of(_count(x, dim) - _correction(correction, unbiased, ddof), 0.0))
-
-
-def max_of(a: float, b: float) -> float:
-    """Python's max, which this module's own hides."""
-    return a if a > b else b
+    degrees = _count(x, dim) - _correction(correction, unbiased, ddof)
+    return _divide(total, builtins.max(degrees, 0.0))
 
 
 @numpy_names
@@ -150,8 +148,15 @@ def std(
     correction: float | None = None,
     ddof: float | None = None,
 ) -> Tensor:
-    """The square root of `var`."""
-    return math.sqrt(var(input, dim, unbiased, keepdim, correction=correction, ddof=ddof))
+    """The square root of `var`; gradient 0 where it is 0."""
+    total = var(input, dim, unbiased, keepdim, correction=correction, ddof=ddof)
+    return _unless_zero(total, math.sqrt)
+
+
+def _unless_zero(total: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """`function(total)`, but 0 with gradient 0 where `total` is 0."""
+    zero = math.eq(total, 0.0)
+    return math.where(zero, 0.0, function(math.where(zero, 1.0, total)))
 
 
 @numpy_names
@@ -264,7 +269,7 @@ def count_nonzero(input: Any, dim: Any = None) -> Tensor:
 @numpy_names
 @composite("norm")
 def norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The p-norm over `dim` (all by default); gradient 0 where the 2-norm is 0.
+    """The p-norm over `dim` (all by default); gradient 0 where it is 0.
 
     Args:
         p: a number, inf, -inf, 0, or "fro" (the 2-norm).
@@ -272,9 +277,7 @@ def norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Tens
     x = as_tensor(input)
     if p in ("fro", None) or p == 2:
         total = _reduce(ops.reduce_sum, math.mul(x, x), dim, keepdim)
-        zero = math.eq(total, 0.0)
-        root = math.sqrt(math.where(zero, 1.0, total))
-        return math.where(zero, 0.0, root)
+        return _unless_zero(total, math.sqrt)
     size = math.abs(x)
     if p == float("inf"):
         return amax(size, dim, keepdim)
@@ -284,7 +287,19 @@ def norm(input: Any, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Tens
         return _reduce(ops.reduce_sum, ops.cast(math.ne(x, 0), dtype=x.dtype), dim, keepdim)
     if p == 1:
         return _reduce(ops.reduce_sum, size, dim, keepdim)
-    return math.pow(_reduce(ops.reduce_sum, math.pow(size, p), dim, keepdim), 1.0 / p)
+    total = _reduce(ops.reduce_sum, _power(size, p), dim, keepdim)
+    if p < 0:
+        return math.pow(total, 1.0 / p)
+    return _unless_zero(total, lambda t: math.pow(t, 1.0 / p))
+
+
+def _power(size: Tensor, p: float) -> Tensor:
+    """size**p; an element 0 gets gradient 0, also where the slope there is infinite (p < 1)."""
+    if p > 1:
+        return math.pow(size, p)
+    zero = math.eq(size, 0.0)
+    power = math.pow(math.where(zero, 1.0, size), p)
+    return math.where(zero, 0.0 if p > 0 else float("inf"), power)
 
 
 # -- softmax --------------------------------------------------------------------------------------
