@@ -15,11 +15,13 @@ from gradc.tracer.errors import (
     IndexOutOfRange,
     InternalError,
     ShapeError,
+    StateError,
     TraceError,
 )
 
 __all__ = [
     "ArgumentError", "ArgumentTypeError", "AssertionFailed", "CaptureError", "CompileError",
     "CompilerNotFound", "DTypeError", "DivisionByZero", "ExecutionError", "GradcError",
-    "GradientError", "IndexOutOfRange", "InternalError", "ShapeError", "TraceError",
+    "GradientError", "IndexOutOfRange", "InternalError", "ShapeError", "StateError",
+    "TraceError",
 ]  # fmt: skip

@@ -94,7 +94,8 @@ def check_error(site: CheckSite | None, record: ErrorRecord) -> GradcError:
         return ExecutionError(f"a check of eqn {record.eqn} failed")
     if site.kind == "index":
         return index_out_of_range(
-            site.prim, record.index, axis=record.axis, size=record.limit, loc=site.loc
+            site.prim, record.index, axis=record.axis, size=record.limit, operands=site.operands,
+            loc=site.loc,
         )
     if site.kind == "division":
         return division_by_zero(site.prim, loc=site.loc)

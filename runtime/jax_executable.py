@@ -19,7 +19,12 @@ import numpy as np
 from gradc.tracer import ops
 from gradc.tracer.errors import ArgumentError, GradcError
 from gradc.tracer.graph.ir import Eqn, Graph
-from gradc.tracer.rules.failures import check_failed, division_by_zero, index_out_of_range
+from gradc.tracer.rules.failures import (
+    check_failed,
+    division_by_zero,
+    index_out_of_range,
+    located,
+)
 from gradc.tracer.storage import Array, Storage
 
 
@@ -98,7 +103,9 @@ def _raise_first(sites: Sequence[Eqn], failures: Any) -> None:
 def failure(site: Eqn, index: int, limit: int, axis: int) -> GradcError:
     """The error of a failed eqn, in the same words as on every other executor."""
     if site.prim in (ops.gather, ops.scatter):
-        return index_out_of_range(site.prim.name, index, axis=axis, size=limit, loc=site.loc)
+        return located(
+            index_out_of_range(site.prim.name, index, axis=axis, size=limit), site
+        )
     if site.prim is ops.check:
         return check_failed(site.params["message"], loc=site.loc)
     return division_by_zero(site.prim.name, loc=site.loc)

@@ -20,6 +20,7 @@ import optree
 
 from gradc.tracer.context import CONTEXT
 from gradc.tracer.errors import ArgumentTypeError, TraceError
+from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import dtype_of
 from gradc.tracer.promotion import get_default_dtype
 from gradc.tracer.tensor import Tensor
@@ -102,7 +103,9 @@ def _classify(i: int, leaf: Any, call: Call, key: list[Any], storages: list[Any]
     elif isinstance(leaf, (np.ndarray, np.generic)):
         if dtype_of(leaf.dtype) is None:
             raise ArgumentTypeError(
-                f"argument `{call.names()[i]}`: gradc has no dtype for NumPy's {leaf.dtype}"
+                f"argument `{call.names()[i]}`: gradc has no dtype for NumPy's {leaf.dtype}",
+                loc=user_location(),
+                hint="convert the array first, for example with .astype('float32')",
             )
         key.append((leaf.shape, leaf.dtype))
         call.dynamic.append(i)

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gradc.tracer import ops
+from gradc.tracer.context import CONTEXT
 from gradc.tracer.errors import ShapeError
 from gradc.tracer.graph.dims import Dim, Shape, format_shape
+from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import TensorType
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def broadcast_shapes(name: str, types: Sequence[TensorType]) -> Shape:
             elif d not in (1, result[axis]):
                 raise ShapeError(
                     f"{name}: sizes {result[axis]} and {d} at axis {axis - ndim} do not broadcast",
+                    loc=CONTEXT.loc or user_location(),
                     operands=map(str, types),
                     hint="sizes are aligned at the right; they must be equal or one of them 1",
                 )
@@ -55,7 +58,10 @@ def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
         return x
     offset = len(shape) - x.ndim
     if offset < 0 or any(d not in (1, s) for d, s in zip(x.shape, shape[max(offset, 0) :])):
-        raise ShapeError(f"{x.type} does not broadcast to {format_shape(shape)}")
+        raise ShapeError(
+            f"{x.type} does not broadcast to {format_shape(shape)}",
+            loc=CONTEXT.loc or user_location(),
+        )
     return ops.broadcast(x, shape=shape, axes=tuple(range(offset, len(shape))))  # type: ignore[no-any-return]
 
 

@@ -25,7 +25,8 @@ from gradc.tracer.interpreter import constant, native
 from gradc.tracer.interpreter import full as _full
 from gradc.tracer.promotion import get_default_dtype
 from gradc.tracer.storage import Array
-from gradc.tracer.tensor import Tensor, new_tensor
+from gradc.tracer.tensor import Tensor
+from gradc.tracer.tensor import new_tensor as _owning
 
 
 def _finish(t: Tensor, requires_grad: bool) -> Tensor:
@@ -67,7 +68,7 @@ def _as_dtype(array: Array, dtype: DType) -> Array:
     """The array as `dtype`, with gradc's rule for floats that are no integers of it."""
     if array.dtype == dtype.numpy:
         return array
-    found = ops.cast(new_tensor(native(array)), dtype=dtype) if CONTEXT.trace is None else None
+    found = ops.cast(_owning(native(array)), dtype=dtype) if CONTEXT.trace is None else None
     return array.astype(dtype.numpy) if found is None else found.array()
 
 
@@ -89,7 +90,7 @@ def tensor(data: Any, *, dtype: DType | None = None, requires_grad: bool = False
             copy = math.clone(_share(np.asarray(data)))
             return copy if dtype is None else copy.to(dtype)
         array = np.array(array if dtype is None else _cast(array, dtype), order="C")
-        return _finish(new_tensor(native(array)), requires_grad)
+        return _finish(_owning(native(array)), requires_grad)
     array = _python_array(data, dtype)
     if array.dtype.kind not in "biuf":
         raise ArgumentTypeError(
@@ -180,6 +181,46 @@ def full_like(
 ) -> Tensor:
     """One value everywhere, of the shape and dtype of `input`."""
     return _filled((input.shape,), fill_value, dtype or input.dtype, requires_grad)
+
+
+def new_zeros(
+    self: Tensor, *size: Any, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros of this shape and of the tensor's dtype."""
+    return _filled(size, 0, dtype or self.dtype, requires_grad)
+
+
+def new_ones(
+    self: Tensor, *size: Any, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones of this shape and of the tensor's dtype."""
+    return _filled(size, 1, dtype or self.dtype, requires_grad)
+
+
+def new_empty(
+    self: Tensor, *size: Any, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
+    """`empty` of this shape and of the tensor's dtype."""
+    return _filled(size, 0, dtype or self.dtype, requires_grad)
+
+
+def new_full(
+    self: Tensor,
+    size: Sequence[Any],
+    fill_value: Any,
+    *,
+    dtype: DType | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """One value everywhere, of this shape and of the tensor's dtype."""
+    return full(size, fill_value, dtype=dtype or self.dtype, requires_grad=requires_grad)
+
+
+def new_tensor(
+    self: Tensor, data: Any, *, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
+    """A copy of `data` as a tensor of this one's dtype."""
+    return tensor(data, dtype=dtype or self.dtype, requires_grad=requires_grad)
 
 
 def eye(

@@ -86,6 +86,10 @@ class CaptureError(GradcError, RuntimeError):
     """State that a compiled function uses and that gradc cannot follow."""
 
 
+class StateError(GradcError, RuntimeError):
+    """A state that does not fit the module it is loaded into."""
+
+
 class CompilerNotFound(GradcError, RuntimeError):
     """No C compiler is at hand."""
 

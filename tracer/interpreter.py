@@ -39,6 +39,7 @@ from gradc.tracer.record import (
     rules_of,
 )
 from gradc.tracer.rules.evaluate import evaluate
+from gradc.tracer.rules.failures import in_words_of_user
 from gradc.tracer.storage import Array, Storage
 from gradc.tracer.tensor import Tensor, new_tensor, view_tensor
 from gradc.tracer.trace import read_number
@@ -235,6 +236,8 @@ def bind(prim: Primitive, operands: tuple[Any, ...], params: dict[str, Any]) -> 
         else:
             outputs = _bind_eager(prim, operands, frozen)
     except GradcError as error:
+        types = [t.type for t in operands]
+        error = in_words_of_user(error, prim.name, CONTEXT.scope, types)
         raise error.at(CONTEXT.loc or user_location(3)) from None
     if _needs_record(operands):
         _record(prim, frozen, None, operands, outputs)

@@ -16,6 +16,7 @@ import numpy as np
 from gradc.tracer import functional, ops
 from gradc.tracer.autograd import backward as _backward
 from gradc.tracer.context import CONTEXT
+from gradc.tracer.creation import new_empty, new_full, new_ones, new_tensor, new_zeros
 from gradc.tracer.errors import ArgumentError, ArgumentTypeError, GradcError, GradientError, here
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import (
@@ -423,13 +424,15 @@ METHODS = (
     "bitwise_not", "bitwise_and", "bitwise_or", "bitwise_xor", "eq", "ne", "lt", "le", "gt",
     "ge", "masked_fill", "sum", "mean", "prod", "max", "min", "amax", "amin", "argmax", "argmin",
     "any", "all", "var", "std", "norm", "logsumexp", "softmax", "log_softmax", "cumsum",
+    "cumprod", "diff",
     "reshape", "view", "permute", "transpose", "t", "swapaxes", "squeeze", "unsqueeze", "expand",
     "expand_as", "broadcast_to", "flatten", "flip", "roll", "split", "chunk",
     "unbind", "narrow", "repeat", "tile", "movedim", "triu", "tril", "diag",
     "gather", "scatter", "scatter_add", "index_select", "take_along_dim", "index_add", "sort",
     "argsort", "topk", "matmul", "mm", "bmm", "mv", "dot", "addmm", "clone", "count_nonzero",
     "median", "diagonal", "unflatten", "repeat_interleave", "masked_select", "nonzero",
-    "tensor_split",    "logaddexp", "isclose", "outer",
+    "tensor_split", "logaddexp", "isclose", "outer", "inner", "take", "index_put", "select",
+    "baddbmm", "addmv", "trace", "view_as", "reshape_as", "hardshrink", "prelu",
 )  # fmt: skip
 
 # Functions whose in-place form `name_` writes the result into the tensor.
@@ -440,13 +443,15 @@ IN_PLACE = (
     "erfinv", "lgamma", "digamma", "sigmoid", "relu", "square", "reciprocal", "clamp", "clip",
     "lerp", "addcmul", "addcdiv", "logical_not", "logical_and", "logical_or", "logical_xor",
     "bitwise_not", "bitwise_and", "bitwise_or", "bitwise_xor", "masked_fill", "cumsum", "triu",
-    "tril", "scatter", "scatter_add", "index_add", "addmm", "atan2",
+    "tril", "scatter", "scatter_add", "index_add", "addmm", "atan2", "index_put", "baddbmm",
+    "addmv",
 )  # fmt: skip
 
 _OWN = (
     backward, requires_grad_, detach, detach_, retain_grad, register_hook,
     register_post_accumulate_grad_hook, item, tolist, numpy, size, numel, stride, is_contiguous,
     contiguous, to, copy_, fill_, zero_, bernoulli, bernoulli_, normal_, uniform_,
+    new_empty, new_full, new_ones, new_tensor, new_zeros,
 )  # fmt: skip
 
 _SPECIAL: dict[str, Any] = {

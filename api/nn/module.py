@@ -20,7 +20,7 @@ import numpy as np
 
 from gradc.nn.parameter import Parameter
 from gradc.tracer.context import CONTEXT, no_grad
-from gradc.tracer.errors import ArgumentError, ArgumentTypeError
+from gradc.tracer.errors import ArgumentError, ArgumentTypeError, StateError
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import DType, float32, float64
 from gradc.tracer.record import Handle
@@ -322,7 +322,7 @@ class Module:
         """Copy values in by name; nothing is copied unless all of them fit.
 
         Raises:
-            ArgumentError: names are missing or unexpected (with `strict`), or shapes differ.
+            StateError: names are missing or unexpected (with `strict`), or shapes differ.
         """
         own = self.state_dict()
         missing = [n for n in own if n not in state_dict]
@@ -338,7 +338,7 @@ class Module:
                 problems.append(f"missing keys: {', '.join(missing)}")
             if strict and unexpected:
                 problems.append(f"unexpected keys: {', '.join(unexpected)}")
-            raise ArgumentError(
+            raise StateError(
                 f"the state does not fit {type(self).__name__}",
                 loc=user_location(),
                 operands=problems,

@@ -27,6 +27,7 @@ from gradc.tracer.graph.ir import Graph, Phase
 from gradc.tracer.graph.printer import graph_names
 from gradc.tracer.graph.source import Location
 from gradc.tracer.graph.types import TensorType
+from gradc.tracer.rules.failures import called_name
 
 FOLDER = Path(__file__).parent
 # What the part function calls its parameters and its one variable.
@@ -48,7 +49,8 @@ class CheckSite:
 
     Attributes:
         kind: `index`, `division` or `assert`.
-        prim: the primitive's name.
+        prim: the primitive's name; of an index what the user called.
+        operands: the types of the eqn's operands.
         message: the user's own, of an assertion.
     """
 
@@ -57,6 +59,7 @@ class CheckSite:
     prim: str
     loc: Location | None
     message: str
+    operands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -429,9 +432,14 @@ def _check_sites(module: ir.Module, graph: Graph) -> Iterator[tuple[int, CheckSi
     for func in module.funcs:
         for check in checks(func.body):
             eqn = eqns.get(check.eqn)
-            prim, loc = (eqn.prim.name, eqn.loc) if eqn is not None else ("", None)
-            message = str(eqn.params.get("message", "")) if eqn is not None else ""
-            yield check.eqn, CheckSite(check.eqn, check.kind, prim, loc, message)
+            if eqn is None:
+                yield check.eqn, CheckSite(check.eqn, check.kind, "", None, "")
+                continue
+            index = check.kind == "index"
+            name = called_name(eqn.prim.name, eqn.scope if index else ())
+            message = str(eqn.params.get("message", ""))
+            operands = tuple(str(a.type) for a in eqn.inputs)
+            yield check.eqn, CheckSite(check.eqn, check.kind, name, eqn.loc, message, operands)
 
 
 def _table(slot: ir.Slot) -> str:

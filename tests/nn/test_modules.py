@@ -9,7 +9,7 @@ import gradc
 import gradc.nn.functional as F
 from gradc import nn
 from gradc.data import DataLoader, TensorDataset, random_split
-from gradc.errors import ArgumentError, IndexOutOfRange, ShapeError
+from gradc.errors import ArgumentError, IndexOutOfRange, ShapeError, StateError
 
 
 class Net(nn.Module):
@@ -58,11 +58,11 @@ def test_state_dict_round_trip_and_its_mistakes(tmp_path):
         assert (p.detach().numpy() == q.detach().numpy()).all()
     before = b.head.weight.tolist()
     wrong = {**a.state_dict(), "head.weight": gradc.zeros(7, 7)}
-    with pytest.raises(ArgumentError, match="does not fit") as caught:
+    with pytest.raises(StateError, match="does not fit") as caught:
         b.load_state_dict(wrong)
     assert "head.weight" in str(caught.value)
     assert b.head.weight.tolist() == before
-    with pytest.raises(ArgumentError, match="does not fit"):
+    with pytest.raises(StateError, match="does not fit"):
         b.load_state_dict({})
 
 

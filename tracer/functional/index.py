@@ -74,7 +74,7 @@ def index_plan(x: Tensor, index: Any) -> IndexPlan:
         ArgumentTypeError: something that is no index.
     """
     items = _expand_masks(x, list(index) if isinstance(index, tuple) else [index])
-    used = sum(1 for i in items if i is not None and i is not Ellipsis)
+    used = sum(map(_takes_axis, items))
     if used > x.ndim:
         raise IndexOutOfRange(
             f"too many indices for tensor of dimension {x.ndim}",
@@ -92,8 +92,19 @@ def index_plan(x: Tensor, index: Any) -> IndexPlan:
     return plan
 
 
+def _takes_axis(item: Any) -> bool:
+    return not (item is None or item is Ellipsis or isinstance(item, bool))
+
+
 def _read_item(plan: IndexPlan, x: Tensor, item: Any, position: int) -> None:
     if item is None:
+        plan.shape.append(1)
+        return
+    if isinstance(item, bool):
+        # A mask without axes: a new axis of which the only element is taken, or none.
+        plan.axes.append(len(plan.shape))
+        plan.arrays.append(constant(np.zeros(int(item), np.int64)))
+        plan.positions.append(position)
         plan.shape.append(1)
         return
     axis = len(plan.start)
@@ -137,16 +148,15 @@ def _expand_masks(x: Tensor, items: list[Any]) -> list[Any]:
     for item in items:
         found = _as_index(item)
         if isinstance(found, Tensor) and found.dtype is bool_:
-            axis = sum(1 for i in result if i is not None and i is not Ellipsis)
-            if found.ndim == 0:
-                raise ArgumentTypeError("a single bool is not an index", loc=user_location())
+            axis = sum(map(_takes_axis, result))
             if Ellipsis not in result and x.shape[axis : axis + found.ndim] != found.shape:
                 raise IndexOutOfRange(
                     f"the shape of the mask {list(found.shape)} does not match the shape of the "
                     f"indexed tensor {list(x.shape)} at dimension {axis}",
                     loc=user_location(),
                 )
-            result.extend(_mask_places(found))
+            places = _mask_places(found)
+            result.extend(places if found.ndim else [bool(found.array())])
         else:
             result.append(found)
     return result
@@ -156,7 +166,7 @@ def _as_index(item: Any) -> Any:
     if item is None or item is Ellipsis or isinstance(item, _slice):
         return _static_slice(item)
     if isinstance(item, (bool, np.bool_)):
-        return as_tensor(bool(item))
+        return bool(item)
     if isinstance(item, Tensor):
         if not (item.dtype.is_integer or item.dtype is bool_):
             raise ArgumentTypeError(
@@ -165,16 +175,14 @@ def _as_index(item: Any) -> Any:
                 operands=[str(item.type)],
             )
         return item
-    if isinstance(item, (list, np.ndarray)):
-        array = np.asarray(item)
-        if array.size == 0 and isinstance(item, list):
-            array = array.astype(np.int64)
+    if isinstance(item, (list, tuple, range, np.ndarray)):
+        array = _index_array(item)
         if array.dtype.kind not in "iub":
             raise ArgumentTypeError(
                 f"arrays used as indices must be of integer or bool type, not {array.dtype}",
                 loc=user_location(),
             )
-        return constant(array) if isinstance(item, list) else as_tensor(array)
+        return as_tensor(array) if isinstance(item, np.ndarray) else constant(array)
     if hasattr(item, "__index__"):
         return item
     raise ArgumentTypeError(
@@ -182,6 +190,19 @@ def _as_index(item: Any) -> Any:
         "or bool tensors",
         loc=user_location(),
     )
+
+
+def _index_array(item: Any) -> Any:
+    if isinstance(item, np.ndarray):
+        return item
+    try:
+        array = np.asarray(item)
+    except ValueError:
+        raise ArgumentTypeError(
+            "a sequence used as an index must hold numbers in rows of one length",
+            loc=user_location(),
+        ) from None
+    return array.astype(np.int64) if array.size == 0 else array
 
 
 def _static_slice(item: Any) -> Any:
@@ -202,7 +223,8 @@ def _mask_places(mask: Tensor) -> list[Tensor]:
             operands=[f"mask  {mask.type}"],
             hint="use gradc.where or masked_fill, or multiply by the mask",
         )
-    return [as_tensor(np.ascontiguousarray(a)) for a in np.nonzero(mask.array())]
+    array = mask.array()
+    return [as_tensor(np.ascontiguousarray(a)) for a in np.nonzero(array)] if array.ndim else []
 
 
 def _apply_views(x: Tensor, plan: IndexPlan) -> Tensor:
@@ -291,7 +313,9 @@ def _value_tensor(value: Any, target: Tensor) -> Tensor:
 
 
 @composite("index_put")
-def _scatter_index(x: Tensor, plan: IndexPlan, value: Any) -> Tensor:
+def _scatter_index(
+    x: Tensor, plan: IndexPlan, value: Any, combiner: str = "set"
+) -> Tensor:
     arrays = _common_index(plan)
     k = arrays[0].ndim
     rest = tuple(d for i, d in enumerate(x.shape) if i not in plan.axes)
@@ -312,7 +336,7 @@ def _scatter_index(x: Tensor, plan: IndexPlan, value: Any) -> Tensor:
     if order is not None:
         updates = ops.permute(updates, axes=tuple(int(i) for i in np.argsort(order)))
     return ops.scatter(  # type: ignore[no-any-return]
-        x, updates, *arrays, axes=tuple(plan.axes), batch=0, wrap=True, combiner="set"
+        x, updates, *arrays, axes=tuple(plan.axes), batch=0, wrap=True, combiner=combiner
     )
 
 
@@ -418,6 +442,12 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     if where.ndim > 1:
         raise ShapeError("index_select(): Index is supposed to be a vector", loc=user_location())
     where = ops.reshape(where, shape=(where.type.size,))
+    if x.ndim == 0:
+        if where.shape != (1,):
+            raise ShapeError(
+                "index_select(): Index to scalar can have only 1 value", loc=user_location()
+            )
+        return ops.reshape(reshape_zero_d(x, where, gather), shape=())  # type: ignore[no-any-return]
     order = (axis, *(i for i in range(x.ndim) if i != axis))
     inverse = tuple(order.index(i) for i in range(x.ndim))
     found = ops.gather(ops.permute(x, axes=order), where, axes=(0,), batch=0, wrap=False)
@@ -469,12 +499,22 @@ _REDUCTIONS = {None: "set", "add": "add", "multiply": "mul"}
 
 @numpy_names
 @composite("scatter")
-def scatter(input: Any, dim: int, index: Any, src: Any, reduce: str | None = None) -> Tensor:
+def scatter(
+    input: Any, dim: int, index: Any, src: Any = None, *, value: Any = None,
+    reduce: str | None = None,
+) -> Tensor:
     """`input` with out[index[i][j]][j] = src[i][j] for dim 0, and so on.
 
     Args:
+        src: a tensor, or a number for all places; `value` is another name for that number.
         reduce: None, "add" or "multiply".
+
+    Raises:
+        ArgumentError: not exactly one of `src` and `value`, or another `reduce`.
     """
+    if (src is None) == (value is None):
+        raise ArgumentError("scatter: give either src or value", loc=user_location())
+    src = value if src is None else src
     if reduce not in _REDUCTIONS:
         raise ArgumentError("reduce argument must be either add or multiply.", loc=user_location())
     return _scatter("scatter", input, dim, index, src, _REDUCTIONS[reduce])
@@ -507,16 +547,17 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) 
 def index_put(
     input: Tensor, indices: Sequence[Any], values: Any, accumulate: bool = False
 ) -> Tensor:
-    """`input` with `values` stored (or added) where the index tensors point."""
-    plan = index_plan(input, tuple(indices))
-    if not accumulate:
-        return _scatter_index(input, plan, values)
-    arrays = _common_index(plan)
-    rest = tuple(d for i, d in enumerate(input.shape) if i not in plan.axes)
-    updates = broadcast_to(_value_tensor(values, input), arrays[0].shape + rest)
-    return ops.scatter(  # type: ignore[no-any-return]
-        input, updates, *arrays, axes=tuple(plan.axes), batch=0, wrap=True, combiner="add"
-    )
+    """`input` with `values` stored (or added) where the index tensors point; None keeps an axis."""
+    plan = index_plan(input, tuple(_slice(None) if i is None else i for i in indices))
+    return _scatter_index(input, plan, values, "add" if accumulate else "set")
+
+
+@composite("take")
+def take(input: Any, index: Any) -> Tensor:
+    """The elements of the flattened tensor at these indices, in the shape of `index`."""
+    x, where = as_tensor(input), _long(index, "take")
+    flat = ops.reshape(x, shape=(x.type.size,))
+    return ops.gather(flat, where, axes=(0,), batch=0, wrap=True)  # type: ignore[no-any-return]
 
 
 @composite("embedding")
@@ -556,19 +597,13 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
 
 
 def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
-    """The places of non-zero elements; eagerly only."""
+    """The places of non-zero elements as rows [n, ndim], or as a tuple of columns; eagerly only."""
     x = as_tensor(input)
-    if CONTEXT.trace is not None:
-        raise TraceError(
-            "nonzero: how many elements there are is known only when the compiled function runs",
-            loc=user_location(),
-            operands=[str(x.type)],
-            hint="use gradc.where or multiply by a mask",
-        )
-    places = np.nonzero(x.array())
+    places = math.nonzero_places(x)
     if as_tuple:
-        return tuple(as_tensor(np.ascontiguousarray(p)) for p in places)
-    return as_tensor(np.ascontiguousarray(np.stack(places, -1)))
+        return places
+    rows = np.stack([p.array() for p in places], -1)
+    return as_tensor(np.ascontiguousarray(rows[:, : x.ndim]))
 
 
 def masked_select(input: Any, mask: Any) -> Tensor:

@@ -11,10 +11,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from gradc.tracer import ops
 from gradc.tracer.broadcasting import broadcast_shapes, broadcast_to
-from gradc.tracer.context import composite
-from gradc.tracer.errors import ArgumentError, DTypeError
+from gradc.tracer.context import CONTEXT, composite
+from gradc.tracer.errors import ArgumentError, DTypeError, TraceError
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import bool_
 from gradc.tracer.interpreter import as_operand, as_tensor, elementwise, full, is_weak
@@ -223,12 +225,20 @@ def isclose(
 
 
 @composite("where")
-def where(condition: Any, input: Any, other: Any) -> Tensor:
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """`input` where `condition` holds, else `other`; all three broadcast.
+
+    With the condition alone: the places where it is not zero, one tensor per axis; eagerly only.
 
     Raises:
         DTypeError: the condition is not bool.
+        ArgumentError: only one of `input` and `other`.
+        TraceError: the condition alone in a trace.
     """
+    if input is None and other is None:
+        return nonzero_places(as_tensor(condition))
+    if input is None or other is None:
+        raise ArgumentError("where: input and other must both be given", loc=user_location())
     p = as_tensor(condition)
     if p.dtype is not bool_:
         raise DTypeError(
@@ -246,6 +256,23 @@ def where(condition: Any, input: Any, other: Any) -> Tensor:
         return broadcast_to(t if t.dtype is dtype else ops.cast(t, dtype=dtype), shape)
 
     return ops.select(broadcast_to(p, shape), strict(a), strict(b))  # type: ignore[no-any-return]
+
+
+def nonzero_places(x: Tensor) -> tuple[Tensor, ...]:
+    """The places of non-zero elements, one int64 tensor per axis (one for a 0-d tensor).
+
+    Raises:
+        TraceError: in a trace, where their number is not known.
+    """
+    if CONTEXT.trace is not None:
+        raise TraceError(
+            "nonzero: how many elements there are is known only when the compiled function runs",
+            loc=user_location(),
+            operands=[str(x.type)],
+            hint="use gradc.where with three arguments, or multiply by a mask",
+        )
+    array = x.array() if x.ndim else x.array().reshape(1)
+    return tuple(as_tensor(np.ascontiguousarray(p)) for p in np.nonzero(array))
 
 
 def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:

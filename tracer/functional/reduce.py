@@ -314,8 +314,10 @@ def _shift(x: Tensor, dim: Any) -> Tensor:
 @composite("logsumexp")
 def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Tensor:
     """log(sum(exp(x))) over `dim`, without overflow; all -inf gives -inf."""
-    x = as_tensor(input)
+    x = math.floating(input)
     axes = normalize_dims(dim, x.ndim)
+    if builtins.any(x.shape[a] == 0 for a in axes):
+        return math.log(_reduce(ops.reduce_sum, x, dim, keepdim))
     high = _shift(x, dim)
     high = math.where(math.isinf(high), 0.0, high)
     total = ops.reduce_sum(math.exp(math.sub(x, high)), axes=axes)
@@ -378,6 +380,54 @@ def cumsum(input: Any, dim: int, *, dtype: DType | None = None) -> Tensor:
     return math.clone(x) if x.ndim == 0 else ops.cumsum(x, axis=axis, reverse=False)
 
 
+@numpy_names
+@composite("cumprod")
+def cumprod(input: Any, dim: int, *, dtype: DType | None = None) -> Tensor:
+    """Running products along `dim`; integers in int64."""
+    x = _summable(input, dtype)
+    axis = normalize_dim(dim, x.ndim)
+    if x.ndim == 0:
+        return math.clone(x)
+    # By doubling: after a step every element holds the product of twice as many.
+    found, reach = x, 1
+    while reach < dims.known(x.shape[axis]):
+        found = ops.mul(found, _delayed(found, axis, reach))
+        reach *= 2
+    return math.clone(x) if found is x else found
+
+
+def _delayed(x: Tensor, axis: int, by: int) -> Tensor:
+    """`x` moved `by` elements along `axis`, with ones before it."""
+    part = _range(x, axis, 0, dims.known(x.shape[axis]) - by)
+    low, none = tuple(by if i == axis else 0 for i in range(x.ndim)), (0,) * x.ndim
+    return ops.pad(part, scalar(1, x.dtype), low=low, high=none, interior=none)  # type: ignore[no-any-return]
+
+
+def _range(x: Tensor, axis: int, start: int, stop: int) -> Tensor:
+    low = tuple(start if i == axis else 0 for i in range(x.ndim))
+    high = tuple(stop if i == axis else d for i, d in enumerate(x.shape))
+    return ops.slice(x, start=low, stop=high, step=(1,) * x.ndim)  # type: ignore[no-any-return]
+
+
+@numpy_names
+@composite("diff")
+def diff(input: Any, n: int = 1, dim: int = -1) -> Tensor:
+    """Differences of neighbours along `dim`, taken `n` times; of bools whether they differ.
+
+    Raises:
+        ShapeError: a 0-d tensor.
+    """
+    x = as_tensor(input)
+    axis = normalize_dim(dim, x.ndim)
+    if x.ndim == 0:
+        raise ShapeError("diff expects input to be at least one-dimensional", loc=user_location())
+    for _ in range(builtins.min(n, dims.known(x.shape[axis]))):
+        size = dims.known(x.shape[axis])
+        high, low = _range(x, axis, 1, size), _range(x, axis, 0, size - 1)
+        x = math.ne(high, low) if x.dtype.is_bool else math.sub(high, low)
+    return x
+
+
 def _sorted(x: Tensor, axis: int, descending: bool) -> ValuesIndices:
     positions = ops.iota(shape=x.shape, axis=axis, dtype=int64)
     values, indices = ops.sort(x, positions, axis=axis, descending=descending)
@@ -427,9 +477,7 @@ def topk(
     if x.ndim == 0:
         return ValuesIndices(math.clone(x), scalar(0, int64))
     found = _sorted(x, axis, largest)
-    stop = tuple(k if i == axis else d for i, d in enumerate(x.shape))
-    cut: dict[str, Any] = {"start": (0,) * x.ndim, "stop": stop, "step": (1,) * x.ndim}
-    return ValuesIndices(ops.slice(found.values, **cut), ops.slice(found.indices, **cut))
+    return ValuesIndices(*(_range(t, axis, 0, k) for t in found))
 
 
 @numpy_names
@@ -447,10 +495,7 @@ def median(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
         raise ShapeError("median: the dimension has size 0", operands=[str(x.type)])
     found = _sorted(x, axis, False)
     middle = (dims.known(x.shape[axis]) - 1) // 2
-    start = tuple(middle if i == axis else 0 for i in range(x.ndim))
-    stop = tuple(middle + 1 if i == axis else d for i, d in enumerate(x.shape))
-    cut: dict[str, Any] = {"start": start, "stop": stop, "step": (1,) * x.ndim}
-    values, indices = (ops.slice(t, **cut) for t in found)
+    values, indices = (_range(t, axis, middle, middle + 1) for t in found)
     if x.dtype.is_float:
         bad = amax(ops.cast(math.isnan(x), dtype=x.dtype), axis, True)
         values = math.where(math.gt(bad, 0), float("nan"), values)
@@ -462,6 +507,6 @@ def median(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
 
 __all__ = [
     "ValuesIndices", "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "count_nonzero",
-    "cumsum", "elementwise", "get_default_dtype", "log_softmax", "logsumexp", "max", "mean",
-    "median", "min", "norm", "prod", "softmax", "sort", "std", "sum", "topk", "var",
+    "cumprod", "cumsum", "diff", "elementwise", "get_default_dtype", "log_softmax", "logsumexp",
+    "max", "mean", "median", "min", "norm", "prod", "softmax", "sort", "std", "sum", "topk", "var",
 ]  # fmt: skip

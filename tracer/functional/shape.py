@@ -1,12 +1,11 @@
 """Movement: the same elements in another shape or order. Views where torch gives views.
 
-    reshape(x, 2, -1)     x.t()     cat([a, b], dim=1)     unsqueeze(x, 0)
+    reshape(x, 2, -1)     x.t()     unsqueeze(x, 0)     x.repeat(2, 1)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,21 +13,18 @@ import numpy as np
 from gradc.tracer import ops
 from gradc.tracer.broadcasting import broadcast_shapes
 from gradc.tracer.broadcasting import broadcast_to as _broadcast_to
-from gradc.tracer.context import composite
-from gradc.tracer.errors import ArgumentError, ShapeError
+from gradc.tracer.context import CONTEXT, composite
+from gradc.tracer.errors import ArgumentError, ShapeError, TraceError
 from gradc.tracer.functional import math
 from gradc.tracer.functional.dimensions import (
     normalize_dim,
     normalize_dims,
     numpy_names,
     read_shape,
-    read_size,
 )
 from gradc.tracer.graph import dims
 from gradc.tracer.graph.source import user_location
-from gradc.tracer.graph.types import int64
-from gradc.tracer.interpreter import as_tensor, full, scalar
-from gradc.tracer.promotion import promote
+from gradc.tracer.interpreter import as_tensor, constant
 from gradc.tracer.tensor import Tensor
 
 
@@ -194,6 +190,34 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 ravel = flatten
 
 
+def view_as(input: Any, other: Tensor) -> Tensor:
+    """`input` viewed in the shape of `other`."""
+    return view(input, other.shape)
+
+
+def reshape_as(input: Any, other: Tensor) -> Tensor:
+    """`input` in the shape of `other`."""
+    return reshape(input, other.shape)
+
+
+def atleast_1d(input: Any) -> Tensor:
+    """A 0-d tensor as a vector, others as they are."""
+    x = as_tensor(input)
+    return x if x.ndim else reshape(x, 1)
+
+
+def atleast_2d(input: Any) -> Tensor:
+    """With leading axes of size 1 up to a matrix."""
+    x = as_tensor(input)
+    return x if x.ndim > 1 else reshape(x, 1, -1)
+
+
+def atleast_3d(input: Any) -> Tensor:
+    """With axes of size 1 up to three dimensions: a vector in the middle, a matrix first."""
+    x = atleast_2d(input)
+    return x if x.ndim > 2 else unsqueeze(x, -1)
+
+
 @composite("unflatten")
 def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
     """One axis as several."""
@@ -204,7 +228,11 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Tensor:
 
 @composite("expand")
 def expand(input: Any, *sizes: Any) -> Tensor:
-    """Repeated along axes of size 1 and new leading axes, without copying; -1 keeps a size."""
+    """Repeated along axes of size 1 and new leading axes, without copying; -1 keeps a size.
+
+    Raises:
+        ShapeError: fewer sizes than dimensions, -1 for a new axis, or a size that does not fit.
+    """
     x = as_tensor(input)
     shape = read_shape(sizes)
     offset = len(shape) - x.ndim
@@ -217,6 +245,13 @@ def expand(input: Any, *sizes: Any) -> Tensor:
     full_shape = tuple(
         x.shape[i - offset] if s == -1 and i >= offset else s for i, s in enumerate(shape)
     )
+    if any(s < 0 for s in full_shape):
+        raise ShapeError(
+            f"expand: the sizes {list(shape)} are not allowed: -1 keeps the size of an axis that "
+            "is there already",
+            loc=user_location(),
+            operands=[f"input  {x.type}"],
+        )
     return _broadcast_to(x, full_shape)
 
 
@@ -239,154 +274,31 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 @numpy_names
 @composite("flip")
-def flip(input: Any, *dim: Any) -> Tensor:
+def flip(input: Any, *axes: Any, dims: Any = None, dim: Any = None) -> Tensor:
     """Reversed along these axes; a copy, as in torch."""
     x = as_tensor(input)
-    named = dim[0] if len(dim) == 1 and isinstance(dim[0], (tuple, list)) else dim
+    given = axes or next((d for d in (dims, dim) if d is not None), ())
+    if len(axes) == 1:
+        given = axes[0]
+    named = given if isinstance(given, (tuple, list)) else (given,)
     return math.clone(ops.flip(x, axes=normalize_dims(tuple(named), x.ndim) if named else ()))
-
-
-@composite("roll")
-def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
-    """Shifted around along axes; without axes, of the flattened tensor."""
-    x = as_tensor(input)
-    if dims is None:
-        return reshape(roll(reshape(x, -1), shifts, 0), x.shape)
-    amounts = shifts if isinstance(shifts, (tuple, list)) else (shifts,)
-    axes = dims if isinstance(dims, (tuple, list)) else (dims,)
-    for amount, dim in zip(amounts, axes, strict=True):
-        axis = normalize_dim(dim, x.ndim)
-        size: Any = x.shape[axis]
-        if size:
-            cut = size - int(amount) % size
-            x = cat([narrow(x, axis, cut, size - cut), narrow(x, axis, 0, cut)], axis)
-    return x
-
-
-@numpy_names
-@composite("cat")
-def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
-    """Joined along an existing axis; dtypes promote.
-
-    Raises:
-        ShapeError: sizes differ along another axis.
-    """
-    parts = [as_tensor(x) for x in tensors]
-    if not parts:
-        raise ArgumentError("cat expects a non-empty list of tensors", loc=user_location())
-    dtype = promote(*(x.dtype for x in parts))
-    parts = [x if x.dtype is dtype else ops.cast(x, dtype=dtype) for x in parts]
-    kept = [x for x in parts if x.shape != (0,)] or parts[:1]
-    if kept[0].ndim == 0:
-        raise ShapeError("zero-dimensional tensor cannot be concatenated", loc=user_location())
-    axis = normalize_dim(dim, kept[0].ndim)
-    return math.clone(kept[0]) if len(kept) == 1 else ops.concat(*kept, axis=axis)
-
-
-concat = concatenate = cat
-
-
-@numpy_names
-@composite("stack")
-def stack(tensors: Sequence[Any], dim: int = 0) -> Tensor:
-    """Joined along a new axis."""
-    parts = [as_tensor(x) for x in tensors]
-    if not parts:
-        raise ArgumentError("stack expects a non-empty list of tensors", loc=user_location())
-    if any(x.shape != parts[0].shape for x in parts):
-        raise ShapeError(
-            "stack expects each tensor to be equal size",
-            loc=user_location(),
-            operands=[str(x.type) for x in parts],
-        )
-    axis = normalize_dim(dim, parts[0].ndim, 1)
-    return cat([unsqueeze(x, axis) for x in parts], axis)
-
-
-@numpy_names
-@composite("slice")
-def narrow(input: Any, dim: int, start: Any, length: Any) -> Tensor:
-    """`length` elements from `start` along `dim`, as a view."""
-    x = as_tensor(input)
-    axis = normalize_dim(dim, x.ndim)
-    size = dims.known(x.shape[axis])
-    first, count = read_size(start), read_size(length)
-    first = first + size if first < 0 else first
-    if count < 0 or first < 0 or first + count > size:
-        raise ArgumentError(
-            f"start ({first}) + length ({count}) exceeds dimension size ({size}).",
-            loc=user_location(),
-            operands=[f"input  {x.type}"],
-        )
-    begin = tuple(first if i == axis else 0 for i in range(x.ndim))
-    end = tuple(first + count if i == axis else d for i, d in enumerate(x.shape))
-    return ops.slice(x, start=begin, stop=end, step=(1,) * x.ndim)  # type: ignore[no-any-return]
-
-
-@numpy_names
-def split(input: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Views of pieces of one size (the last may be smaller), or of given sizes."""
-    x = as_tensor(input)
-    axis = normalize_dim(dim, x.ndim)
-    size = dims.known(x.shape[axis])
-    if isinstance(split_size_or_sections, (tuple, list)):
-        sizes = [read_size(s) for s in split_size_or_sections]
-        if sum(sizes) != size:
-            raise ArgumentError(
-                f"split_with_sizes expects split_sizes to sum exactly to {size}, but got {sizes}",
-                loc=user_location(),
-            )
-    else:
-        piece = read_size(split_size_or_sections)
-        if piece <= 0:
-            raise ArgumentError(
-                f"split expects split_size be positive, but got {piece}", loc=user_location()
-            )
-        sizes = [min(piece, size - i) for i in range(0, size, piece)] or [0]
-    starts = np.cumsum([0, *sizes]).tolist()
-    return tuple(narrow(x, axis, s, n) for s, n in zip(starts, sizes))
-
-
-@numpy_names
-def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most `chunks` views of equal size (the last may be smaller)."""
-    x = as_tensor(input)
-    size = dims.known(x.shape[normalize_dim(dim, x.ndim)])
-    return split(x, max(-(-size // chunks), 1), dim)
-
-
-@numpy_names
-def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Views between these indices, or this many of nearly equal size."""
-    x = as_tensor(input)
-    axis = normalize_dim(dim, x.ndim)
-    size = dims.known(x.shape[axis])
-    if isinstance(indices_or_sections, int):
-        base, rest = divmod(size, indices_or_sections)
-        sizes = [base + 1] * rest + [base] * (indices_or_sections - rest)
-    else:
-        cuts = [min(max(c + size if c < 0 else c, 0), size) for c in indices_or_sections]
-        bounds = [0, *cuts, size]
-        sizes = [max(b - a, 0) for a, b in pairwise(bounds)]
-    starts = np.cumsum([0, *sizes]).tolist()
-    return tuple(narrow(x, axis, s, n) for s, n in zip(starts, sizes))
-
-
-@numpy_names
-def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """The slices along `dim`, as views without it."""
-    x = as_tensor(input)
-    axis = normalize_dim(dim, x.ndim)
-    return tuple(
-        squeeze(narrow(x, axis, i, 1), axis) for i in range(dims.known(x.shape[axis]))
-    )
 
 
 @composite("repeat")
 def repeat(input: Any, *sizes: Any) -> Tensor:
-    """Copies side by side: this many along each axis, new leading axes included."""
+    """Copies side by side: this many along each axis, new leading axes included.
+
+    Raises:
+        ShapeError: fewer counts than dimensions, or a negative one.
+    """
     x = as_tensor(input)
     counts = read_shape(sizes)
+    if any(n < 0 for n in counts):
+        raise ShapeError(
+            f"repeat: a count is negative: {list(counts)}",
+            loc=user_location(),
+            operands=[f"input  {x.type}"],
+        )
     if len(counts) < x.ndim:
         raise ShapeError(
             "Number of dimensions of repeat dims can not be smaller than number of dimensions of "
@@ -410,12 +322,18 @@ def tile(input: Any, *sizes: Any) -> Tensor:
 
 @numpy_names
 @composite("repeat_interleave")
-def repeat_interleave(input: Any, repeats: int, dim: int | None = None) -> Tensor:
-    """Every element `repeats` times in place."""
+def repeat_interleave(input: Any, repeats: Any, dim: int | None = None) -> Tensor:
+    """Every element `repeats` times in place: one number, or a tensor of one per element of `dim`.
+
+    Raises:
+        TraceError: a tensor of counts in a trace, where the size of the result is not known.
+    """
     x = as_tensor(input)
     if dim is None:
         x, dim = reshape(x, -1), 0
     axis = normalize_dim(dim, x.ndim)
+    if not isinstance(repeats, int):
+        return _repeat_unevenly(x, as_tensor(repeats), axis)
     shape = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
     at = tuple(i if i <= axis else i + 1 for i in range(x.ndim))
     spread = ops.broadcast(x, shape=shape, axes=at)
@@ -423,104 +341,20 @@ def repeat_interleave(input: Any, repeats: int, dim: int | None = None) -> Tenso
     return ops.reshape(spread, shape=out)  # type: ignore[no-any-return]
 
 
-def _triangle(x: Tensor, diagonal: int, lower: bool) -> Tensor:
-    if x.ndim < 2:
-        raise ShapeError(
-            "triu and tril need a tensor with at least 2 dimensions",
+def _repeat_unevenly(x: Tensor, repeats: Tensor, axis: int) -> Tensor:
+    if CONTEXT.trace is not None:
+        raise TraceError(
+            "repeat_interleave: the size of the result depends on the values of `repeats`",
             loc=user_location(),
-            operands=[f"input  {x.type}"],
+            operands=[f"repeats  {repeats.type}"],
+            hint="pass an int, or do this outside the compiled function",
         )
-    shape = x.shape
-    rows = ops.iota(shape=shape, axis=x.ndim - 2, dtype=int64)
-    columns = ops.iota(shape=shape, axis=x.ndim - 1, dtype=int64)
-    limit = math.add(rows, diagonal)
-    inside = ops.le(columns, limit) if lower else ops.ge(columns, limit)
-    return ops.select(inside, x, full(shape, 0, x.dtype))  # type: ignore[no-any-return]
-
-
-@composite("triu")
-def triu(input: Any, diagonal: int = 0) -> Tensor:
-    """The upper triangle, zeros elsewhere."""
-    return _triangle(as_tensor(input), diagonal, False)
-
-
-@composite("tril")
-def tril(input: Any, diagonal: int = 0) -> Tensor:
-    """The lower triangle, zeros elsewhere."""
-    return _triangle(as_tensor(input), diagonal, True)
-
-
-@composite("diagonal")
-def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of two axes, as the last axis; a copy (torch gives a view)."""
-    x = as_tensor(input)
-    a, b = normalize_dim(dim1, x.ndim), normalize_dim(dim2, x.ndim)
-    x = movedim(x, (a, b), (-2, -1))
-    rows, columns = dims.known(x.shape[-2]), dims.known(x.shape[-1])
-    length = max(min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns), 0)
-    flat = reshape(x, (*x.shape[:-2], rows * columns))
-    start = offset if offset >= 0 else -offset * columns
-    lead = flat.ndim - 1
-    stop = start + (length - 1) * (columns + 1) + 1 if length else start
-    begin, end = (0,) * lead + (start if length else 0,), (*flat.shape[:-1], stop if length else 0)
-    return ops.slice(flat, start=begin, stop=end, step=(1,) * lead + (columns + 1,))  # type: ignore[no-any-return]
-
-
-@composite("diag")
-def diag(input: Any, diagonal: int = 0) -> Tensor:
-    """The diagonal of a matrix, or a matrix with this diagonal."""
-    x = as_tensor(input)
-    if x.ndim == 2:
-        return _diagonal(x, diagonal)
-    if x.ndim != 1:
-        raise ShapeError("diag(): Supports 1D or 2D tensors.", loc=user_location())
-    size = dims.known(x.shape[0]) + abs(diagonal)
-    shape = (size, size)
-    rows = ops.iota(shape=shape, axis=0, dtype=int64)
-    columns = ops.iota(shape=shape, axis=1, dtype=int64)
-    on = ops.eq(columns, math.add(rows, diagonal))
-    low = max(-diagonal, 0)
-    padded = pad_axes(x, [(low, size - low - dims.known(x.shape[0]))], 0)
-    return ops.select(on, ops.broadcast(padded, shape=shape, axes=(0,)), full(shape, 0, x.dtype))  # type: ignore[no-any-return]
-
-
-_diagonal = diagonal
-
-
-def pad_axes(x: Tensor, widths: Sequence[tuple[int, int]], value: Any) -> Tensor:
-    """`x` with `(before, after)` fills along every axis; negative widths cut."""
-    cut = any(w < 0 for pair in widths for w in pair)
-    if cut:
-        start = tuple(max(-lo, 0) for lo, _ in widths)
-        stop = tuple(dims.known(d) - max(-hi, 0) for d, (_, hi) in zip(x.shape, widths))
-        if any(a > b for a, b in zip(start, stop)):
-            raise ShapeError("pad: the negative widths cut more than there is", loc=user_location())
-        x = ops.slice(x, start=start, stop=stop, step=(1,) * x.ndim)
-    low = tuple(max(lo, 0) for lo, _ in widths)
-    high = tuple(max(hi, 0) for _, hi in widths)
-    fill = scalar(value, x.dtype)
-    return ops.pad(x, fill, low=low, high=high, interior=(0,) * x.ndim)  # type: ignore[no-any-return]
-
-
-@composite("pad")
-def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: Any = None) -> Tensor:
-    """Fills around the last axes: `(before last, after last, before second-last, ...)`.
-
-    Raises:
-        ArgumentError: an odd number of widths, too many, or a mode other than "constant".
-    """
-    x = as_tensor(input)
-    if mode != "constant":
-        raise ArgumentError(f"pad: mode {mode!r} is not supported", loc=user_location())
-    if len(pad) % 2 or len(pad) // 2 > x.ndim:
-        raise ArgumentError(
-            f"pad: {len(pad)} widths do not fit a tensor of {x.ndim} dimensions",
-            loc=user_location(),
-            operands=[f"input  {x.type}"],
-        )
-    pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
-    widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
-    return pad_axes(x, widths, 0 if value is None else value)
+    counts = broadcast_to(repeats, (dims.known(x.shape[axis]),)).array()
+    places = constant(np.repeat(np.arange(len(counts)), counts))
+    order = (axis, *(i for i in range(x.ndim) if i != axis))
+    inverse = tuple(order.index(i) for i in range(x.ndim))
+    found = ops.gather(ops.permute(x, axes=order), places, axes=(0,), batch=0, wrap=False)
+    return math.clone(ops.permute(found, axes=inverse)) if axis else found
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:

@@ -3,22 +3,56 @@
     raise index_out_of_range("gather", 7, axis=0, size=5)
     IndexOutOfRange: gather: index 7 is out of range for axis 0 with size 5
 
-An executor adds the user's line (`error.at(eqn.loc)`) or gives it as `loc`.
+An executor adds what only it knows, `located(error, eqn)`: the function the user called
+(`embedding` rather than `gather`), the operands, and the user's line.
 """
 
 from __future__ import annotations
 
-from gradc.tracer.errors import AssertionFailed, DivisionByZero, IndexOutOfRange
+from collections.abc import Sequence
+
+from gradc.tracer.errors import AssertionFailed, DivisionByZero, GradcError, IndexOutOfRange
+from gradc.tracer.graph.ir import Eqn
 from gradc.tracer.graph.source import Location
+from gradc.tracer.graph.types import TensorType
 
 
 def index_out_of_range(
-    prim: str, index: int, *, axis: int, size: int, loc: Location | None = None
+    name: str,
+    index: int,
+    *,
+    axis: int,
+    size: int,
+    operands: Sequence[str] = (),
+    loc: Location | None = None,
 ) -> IndexOutOfRange:
-    """The error of `gather` and `scatter`."""
+    """The error of `gather` and `scatter`, under the name of what the user called."""
     return IndexOutOfRange(
-        f"{prim}: index {index} is out of range for axis {axis} with size {size}", loc=loc
+        f"{name}: index {index} is out of range for axis {axis} with size {size}",
+        operands=operands,
+        loc=loc,
     )
+
+
+def called_name(prim: str, scope: Sequence[str]) -> str:
+    """What the user called to get this primitive: the innermost composite, if any."""
+    return scope[-1] if scope else prim
+
+
+def in_words_of_user(
+    error: GradcError, prim: str, scope: Sequence[str], types: Sequence[TensorType]
+) -> GradcError:
+    """A failed index under the name of what the user called, with the operands."""
+    if isinstance(error, IndexOutOfRange) and not error.operands:
+        error.what = error.what.replace(prim, called_name(prim, scope), 1)
+        error.operands = tuple(map(str, types))
+    return error
+
+
+def located(error: GradcError, eqn: Eqn) -> GradcError:
+    """The error of a rule with what the eqn knows about it."""
+    types = [a.type for a in eqn.inputs]
+    return in_words_of_user(error, eqn.prim.name, eqn.scope, types).at(eqn.loc)
 
 
 def division_by_zero(prim: str, *, loc: Location | None = None) -> DivisionByZero:

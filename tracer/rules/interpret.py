@@ -15,6 +15,7 @@ import numpy as np
 from gradc.tracer.errors import GradcError
 from gradc.tracer.graph.ir import Atom, Eqn, Graph, Literal, Var
 from gradc.tracer.rules.evaluate import evaluate
+from gradc.tracer.rules.failures import located
 from gradc.tracer.storage import Array
 
 
@@ -40,7 +41,7 @@ def run_eqn(eqn: Eqn, operands: Sequence[Array]) -> tuple[Array, ...]:
         with np.errstate(all="ignore"):
             return _results(evaluate[eqn.prim](*operands, **eqn.params))
     except GradcError as error:
-        raise error.at(eqn.loc) from None
+        raise located(error, eqn) from None
 
 
 class _Step(NamedTuple):
@@ -94,7 +95,7 @@ class NumpyProgram:
                 try:
                     found = step.rule(*[values[i] for i in step.operands], **step.params)
                 except GradcError as error:
-                    raise error.at(step.eqn.loc) from None
+                    raise located(error, step.eqn) from None
                 for place, array in zip(step.outputs, _results(found)):
                     values[place] = array
                 for place in step.dying:
