@@ -382,7 +382,8 @@ class ArrayContents(Check):
             return bytes(self.array)
         if self.array.dtype.hasobject:
             return (self.array.shape, *self.array.ravel().tolist())
-        return self.array.shape, self.array.dtype, self.array.tobytes()
+        # As a plain array: NumPy's own constant `np.ma.masked` refuses to be read as it is.
+        return self.array.shape, self.array.dtype, np.asarray(self.array).tobytes()
 
     def holds(self) -> bool:
         if isinstance(self.array, np.ndarray) and self.array.dtype.hasobject:

@@ -370,8 +370,9 @@ def layer_norm(
     Raises:
         ShapeError: they have not.
     """
-    single = isinstance(normalized_shape, int)
-    shape = read_shape((normalized_shape if single else tuple(normalized_shape),))
+    if isinstance(normalized_shape, int):
+        normalized_shape = (normalized_shape,)
+    shape = read_shape((tuple(normalized_shape),))
     if input.shape[max(input.ndim - len(shape), 0) :] != shape:
         raise ShapeError(
             f"Given normalized_shape={list(shape)}, expected input with shape "

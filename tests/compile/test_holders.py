@@ -11,6 +11,7 @@ import contextlib
 import functools
 import types
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,3 +144,9 @@ def test_a_tensor_nobody_owns_is_an_error():
     with pytest.raises(CaptureError, match="not reached") as caught:
         f(gradc.ones(2))
     assert "test_holders.py" in str(caught.value) and "f32[2]" in str(caught.value)
+
+
+def test_a_masked_array_beside_the_function_is_no_obstacle():
+    masks = [np.ma.masked, np.ma.array([1.0, 2.0], mask=[True, False])]
+    f = gradc.compile(lambda x: x * len(masks))
+    assert f(gradc.ones(2)).tolist() == [2.0, 2.0]

@@ -253,9 +253,9 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     )
     tensors = [as_tensor(x) for x in given]
     terms, output, sizes = _read_equation(equation, tensors)
-    terms, tensors = zip(*(_without_unit_axes(s, t, sizes) for s, t in zip(terms, tensors)))
-    labels, result = terms[0], _diagonalised(tensors[0], terms[0])
-    labels = "".join(dict.fromkeys(labels))
+    for i, (term, tensor) in enumerate(zip(terms, tensors)):
+        terms[i], tensors[i] = _without_unit_axes(term, tensor, sizes)
+    labels, result = "".join(dict.fromkeys(terms[0])), _diagonalised(tensors[0], terms[0])
     for i, (term, tensor) in enumerate(zip(terms[1:], tensors[1:]), 1):
         other = _diagonalised(tensor, term)
         term = "".join(dict.fromkeys(term))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -224,6 +224,14 @@ def isclose(
 # -- choice ---------------------------------------------------------------------------------------
 
 
+@overload
+def where(condition: Any) -> tuple[Tensor, ...]: ...
+
+
+@overload
+def where(condition: Any, input: Any, other: Any) -> Tensor: ...
+
+
 @composite("where")
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """`input` where `condition` holds, else `other`; all three broadcast.
@@ -255,7 +263,7 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
             return full(shape, t, dtype)
         return broadcast_to(t if t.dtype is dtype else ops.cast(t, dtype=dtype), shape)
 
-    return ops.select(broadcast_to(p, shape), strict(a), strict(b))  # type: ignore[no-any-return]
+    return ops.select(broadcast_to(p, shape), strict(a), strict(b))
 
 
 def nonzero_places(x: Tensor) -> tuple[Tensor, ...]:

@@ -245,7 +245,7 @@ def expand(input: Any, *sizes: Any) -> Tensor:
     full_shape = tuple(
         x.shape[i - offset] if s == -1 and i >= offset else s for i, s in enumerate(shape)
     )
-    if any(s < 0 for s in full_shape):
+    if any(isinstance(s, int) and s < 0 for s in full_shape):
         raise ShapeError(
             f"expand: the sizes {list(shape)} are not allowed: -1 keeps the size of an axis that "
             "is there already",
