@@ -163,7 +163,6 @@ class Tensor:
         if CONTEXT.trace is not None:
             CONTEXT.trace.write_grad(self)
         self._grad = value
-        STRUCTURE.bump()
 
     # -- memory ---------------------------------------------------------------------------
 
