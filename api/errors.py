@@ -8,6 +8,7 @@ from gradc.tracer.errors import (
     CompileError,
     CompilerNotFound,
     DivisionByZero,
+    DonatedError,
     DTypeError,
     ExecutionError,
     GradcError,
@@ -21,7 +22,7 @@ from gradc.tracer.errors import (
 
 __all__ = [
     "ArgumentError", "ArgumentTypeError", "AssertionFailed", "CaptureError", "CompileError",
-    "CompilerNotFound", "DTypeError", "DivisionByZero", "ExecutionError", "GradcError",
-    "GradientError", "IndexOutOfRange", "InternalError", "ShapeError", "StateError",
+    "CompilerNotFound", "DTypeError", "DivisionByZero", "DonatedError", "ExecutionError",
+    "GradcError", "GradientError", "IndexOutOfRange", "InternalError", "ShapeError", "StateError",
     "TraceError",
 ]  # fmt: skip

@@ -29,7 +29,6 @@ from gradc.runtime.package import (
 )
 from gradc.runtime.specialization import Staged
 from gradc.tracer.errors import ArgumentError
-from gradc.tracer.graph.ir import Graph
 from gradc.tracer.graph.printer import graph_names
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.tensor import Tensor
@@ -60,13 +59,14 @@ def export(
     """
     check_exported(name)
     function = step if isinstance(step, CompiledFunction) else compile(step)
-    staged = function.trace(*args, **(kwargs or {})).staged
+    # Who owns which memory is for the caller of the C to say: nothing is donated.
+    staged = function.stage(args, kwargs or {}, donate=False)
     return write_package(program_of(staged, name), Path(folder))
 
 
 def program_of(staged: Staged, name: str) -> Program:
     """A traced call as a program, with the state it captured as that is now."""
-    graph = _without_residuals(staged)
+    graph = staged.graph
     module = lower_c(graph, name=name)
     first = graph.n_args - len(staged.traced.hyperparameters)
     values = {first + k: h.value() for k, h in enumerate(staged.traced.hyperparameters)}
@@ -78,21 +78,6 @@ def program_of(staged: Staged, name: str) -> Program:
         [current(s) for s in storages],
         values,
         describe_call(staged),
-    )
-
-
-def _without_residuals(staged: Staged) -> Graph:
-    """The graph without the outputs that only a backward through the call would read."""
-    plan, graph = staged.gradient, staged.graph
-    if plan is None:
-        return graph
-    dropped = range(plan.first_residual, plan.first_residual + len(plan.residuals))
-    kept = [i for i in range(len(graph.outputs)) if i not in dropped]
-    place = {old: new for new, old in enumerate(kept)}
-    return graph.replace(
-        outputs=tuple(graph.outputs[i] for i in kept),
-        output_names=tuple(n for i, n in enumerate(graph.output_names) if i in place),
-        aliases=tuple((place[o], i) for o, i in graph.aliases),
     )
 
 

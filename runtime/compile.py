@@ -17,7 +17,7 @@ import inspect
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -128,6 +128,13 @@ class CompiledFunction:
                 raise ArgumentError(
                     f"{_name(fn)} has no parameter {name!r}", loc=user_location(3)
                 )
+        both = sorted(self._static & self._donated)
+        if both:
+            raise ArgumentError(
+                f"{both[0]!r} is named in static_argnames and in donate_argnames",
+                loc=user_location(3),
+                hint="a static value has no memory to donate",
+            )
         self._static_leaves: dict[Any, frozenset[int]] = {}
         self._cache: OrderedDict[Any, list[Specialization]] = OrderedDict()
         self._history: list[str] = []
@@ -157,7 +164,7 @@ class CompiledFunction:
             if promoted:
                 return self._with_static(args, kwargs, promoted)
             try:
-                staged = self._stage(call)
+                staged = self._stage(call, gradient=CONTEXT.grad)
             except NeedsStatic as need:
                 found = self._static_leaves.get(call.key, frozenset()) | {need.position}
                 self._static_leaves[call.key] = found
@@ -174,16 +181,17 @@ class CompiledFunction:
                 if specialization.holds():
                     return specialization
             try:
-                return self._install(call, self._stage(call))
+                return self._install(call, self._stage(call, gradient=CONTEXT.grad))
             except NeedsStatic as need:
                 positions = positions | {need.position}
                 base = read_call(args, kwargs, self._parameters, self._static)
                 self._static_leaves[base.key] = positions
 
-    def _stage(self, call: Call) -> Staged:
+    def _stage(self, call: Call, *, gradient: bool, donate: bool = True) -> Staged:
         return trace_call(
-            self.fn, call, _name(self.fn), keep_grads=self.keep_grads, gradient=CONTEXT.grad
-        )
+            self.fn, call, _name(self.fn), keep_grads=self.keep_grads, gradient=gradient,
+            donate=self._donated if donate else frozenset(),
+        )  # fmt: skip
 
     def _install(self, call: Call, staged: Staged) -> Specialization:
         backward = None
@@ -223,16 +231,30 @@ class CompiledFunction:
 
     # -- stages -------------------------------------------------------------------------------
 
-    def trace(self, *args: Any, **kwargs: Any) -> TracedFunction:
-        """Trace for these arguments without compiling or running."""
+    def stage(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], *, donate: bool = True
+    ) -> Staged:
+        """The function alone, without a backward of its results, traced for these arguments.
+
+        Args:
+            donate: let results be written over arguments in `donate_argnames`.
+        """
+        args = tuple(args)
         call = read_call(args, kwargs, self._parameters, self._static)
         positions: frozenset[int] = frozenset()
         while True:
             try:
-                return TracedFunction(self._stage(call), self.backend)
+                return self._stage(call, gradient=False, donate=donate)
             except NeedsStatic as need:
                 positions = positions | {need.position}
                 call = read_call(args, kwargs, self._parameters, self._static, positions)
+
+    def trace(self, *args: Any, **kwargs: Any) -> TracedFunction:
+        """Trace for these arguments without compiling or running.
+
+        What a call under gradient recording adds, the values its backward will read, is not here.
+        """
+        return TracedFunction(self.stage(args, kwargs), self.backend)
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """Trace and lower for these arguments."""
@@ -389,7 +411,8 @@ def compile(
         fn: the function; without it a decorator is returned.
         backend: "c" (generated C), "jax" (XLA, CPU or GPU), or "numpy" (no compiler needed).
         static_argnames: arguments whose value the program may depend on (compiled per value).
-        donate_argnames: arguments whose memory may be reused.
+        donate_argnames: arguments whose memory results may take over; they cannot be used after
+            the call (`DonatedError`).
         dynamic: reserved for sizes known only by name; None.
         keep_grads: keep `.grad` of parameters after a step that used it only inside.
 

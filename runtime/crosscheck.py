@@ -141,7 +141,7 @@ def run_executor(graph: Graph, inputs: Sequence[Array], backend: str) -> list[Ar
     fresh = iter(make_executable(graph, backend).bind(state)(args))
     for storage in state:
         storage.sync()
-    written = dict(graph.aliases)
+    written = {o: i for o, i in graph.aliases if i >= graph.n_args}
     return [copies[written[i]] if i in written else next(fresh) for i in range(len(graph.outputs))]
 
 

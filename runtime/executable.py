@@ -53,7 +53,8 @@ class Bound(Protocol):
             args: C-contiguous arrays of the exact types of the graph's arguments.
 
         Returns:
-            The outputs that replace no state, as fresh arrays. The others are written in place.
+            The outputs that replace no state, in order: fresh arrays, or the array of an argument
+            where the output replaces one. State is written in place.
 
         Raises:
             IndexOutOfRange, DivisionByZero, AssertionFailed: with the user's line; the state is
@@ -171,12 +172,17 @@ class CBound:
         self.library = library
         self._entry = library.entry
         self._storages = tuple(state)
-        self._written = {target for _, target in module.aliases}
+        self._written = {i for _, i in module.aliases if i >= module.n_args}
         self._staged: list[tuple[Storage, Array, bool]] = []
         self._arrays = [self._settle(i, s) for i, s in enumerate(state, module.n_args)]
         self.addresses = [_from_buffer(a) for a in self._arrays]
         self._n_args = module.n_args
-        self._donated = [(o, target) for o, target in module.aliases if target < module.n_args]
+        updates = {o for o, i in module.aliases if i >= module.n_args}
+        kept = [o for o in range(len(module.outputs)) if o not in updates]
+        # (output, argument, place among the results) of what is written over an argument
+        self._donated = sorted(
+            (o, i, kept.index(o)) for o, i in module.aliases if i < module.n_args
+        )
         replaced = {output for output, _ in module.aliases}
         self._fresh = [
             (i, known_shape(port.type.shape), port.type.dtype.numpy, _is_large(port.type))
@@ -235,7 +241,7 @@ class CBound:
         inputs, outputs = frame.inputs, frame.outputs
         for i, array in enumerate(args):
             inputs[i] = _from_buffer(array)
-        for i, target in self._donated:
+        for i, target, _ in self._donated:
             outputs[i] = _from_buffer(args[target], require_writable=True)
         results = []
         for i, shape, dtype, align in self._fresh:
@@ -250,9 +256,11 @@ class CBound:
             arena = Arena(frame.work)
         status = self._entry(inputs, outputs, arena.address, THREADS.options)
         if status:
-            status = self._second_try(status, args, frame, arena)
+            status, args = self._second_try(status, args, frame, arena)
             if status:
                 raise self._failure(status, arena)
+        for _, target, place in self._donated:
+            results.insert(place, args[target])
         _arenas.append(arena)
         self._frames.append(frame)
         if self._staged:
@@ -270,14 +278,19 @@ class CBound:
             if written:
                 np.copyto(storage.array, twin)  # type: ignore[arg-type]
 
-    def _second_try(self, status: int, args: Sequence[Array], frame: _Frame, arena: Arena) -> int:
+    def _second_try(
+        self, status: int, args: Sequence[Array], frame: _Frame, arena: Arena
+    ) -> tuple[int, Sequence[Array]]:
         """Arguments that are misaligned, or share memory with state, are passed as copies."""
         if status not in (BAD_POINTER, OVERLAP):
-            return status
+            return status, args
         copies = [np.array(a, order="C") for a in args]
         for i, array in enumerate(copies):
             frame.inputs[i] = _from_buffer(array)
-        return int(self._entry(frame.inputs, frame.outputs, arena.address, THREADS.options))
+        for o, target, _ in self._donated:
+            frame.outputs[o] = frame.inputs[target]
+        status = int(self._entry(frame.inputs, frame.outputs, arena.address, THREADS.options))
+        return status, copies
 
     def _failure(self, status: int, arena: Arena) -> GradcError:
         if status == CHECK_FAILED:

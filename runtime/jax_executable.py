@@ -72,20 +72,16 @@ class JaxBound:
         self.executable = executable
         self.state = tuple(state)
         graph = executable.graph
-        self._aliases = graph.aliases
-        replaced = {o for o, _ in graph.aliases}
-        self._fresh = [i for i in range(len(graph.outputs)) if i not in replaced]
+        # What replaces an argument is a fresh array: an argument's memory is not the device's.
+        self._updates = {o: i - graph.n_args for o, i in graph.aliases if i >= graph.n_args}
+        self._fresh = [i for i in range(len(graph.outputs)) if i not in self._updates]
 
     def __call__(self, args: Sequence[Array]) -> list[Array]:
-        held = [s.array if s.device is None else s.device for s in self.state]
+        held = [s.newest() for s in self.state]
         outputs, failures = self.executable.run([*args, *held])
         _raise_first(self.executable.program.sites, failures)
-        n_args = self.executable.graph.n_args
-        for output, target in self._aliases:
-            if target < n_args:
-                np.copyto(args[target], np.asarray(outputs[output]))
-            else:
-                self.state[target - n_args].store_device(outputs[output])
+        for output, target in self._updates.items():
+            self.state[target].store_device(outputs[output])
         # np.array copies: what JAX hands out is read-only.
         return [np.array(outputs[i]) for i in self._fresh]
 

@@ -46,10 +46,12 @@ class NumpyBound:
     def __init__(self, program: NumpyProgram, state: tuple[Storage, ...]) -> None:
         self._program = program
         self._state = state
-        self._written = dict(program.graph.aliases)
+        n_args = program.graph.n_args
+        self._updates = {o: i for o, i in program.graph.aliases if i >= n_args}
+        self._donated = {o: i for o, i in program.graph.aliases if i < n_args}
 
     def __call__(self, args: Sequence[Array]) -> list[Array]:
-        """The outputs that replace no input, as fresh arrays; the others are written back.
+        """The outputs that replace no state, see `Bound`; the others are written back.
 
         Raises:
             IndexOutOfRange, DivisionByZero, AssertionFailed: with the user's line; nothing has
@@ -57,9 +59,11 @@ class NumpyBound:
         """
         inputs = [*args, *map(_array, self._state)]
         outputs = self._program.run(inputs)
-        for output, target in self._written.items():
+        for output, target in (self._updates | self._donated).items():
             np.copyto(inputs[target], outputs[output])
-        return [a for i, a in enumerate(outputs) if i not in self._written]
+        for output, target in self._donated.items():
+            outputs[output] = inputs[target]
+        return [a for i, a in enumerate(outputs) if i not in self._updates]
 
 
 def _array(storage: Storage) -> Array:

@@ -25,6 +25,7 @@ class MemoryAnalysis:
         argument_bytes: the arguments and run-time numbers.
         state_bytes: captured state; what is updated is updated in place and counts once.
         output_bytes: the fresh results.
+        donated_bytes: results written over donated arguments: of the argument bytes, not more.
         work_bytes: the work area, error record included.
     """
 
@@ -32,6 +33,7 @@ class MemoryAnalysis:
     state_bytes: int
     output_bytes: int
     work_bytes: int
+    donated_bytes: int = 0
 
     @property
     def peak_bytes(self) -> int:
@@ -41,6 +43,8 @@ class MemoryAnalysis:
     def __str__(self) -> str:
         parts = ("argument", "state", "output", "work")
         lines = [f"{name:>9}  {getattr(self, f'{name}_bytes'):>14,} bytes" for name in parts]
+        if self.donated_bytes:
+            lines[0] += f", {self.donated_bytes:,} of them taken over by results"
         return "\n".join([*lines, f"{'peak':>9}  {self.peak_bytes:>14,} bytes"])
 
 
@@ -62,6 +66,7 @@ def memory_analysis(executable: Executable) -> MemoryAnalysis:
         _bytes(v.type for v in graph.inputs[graph.n_args :]),
         _bytes(fresh),
         executable.library.work_bytes(),
+        _bytes(graph.outputs[o].type for o, i in graph.aliases if i < graph.n_args),
     )
 
 

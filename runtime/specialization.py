@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import optree
 
+from gradc.runtime.donation import Donation, check_no_state, find_donated, match
 from gradc.runtime.executable import Bound, Executable
 from gradc.runtime.gradient import GradientPlan, plan_gradient
 from gradc.runtime.guards import Guards, Watch
@@ -38,7 +39,8 @@ class Result:
     """How one result is made: a static value, or a tensor reached from somewhere.
 
     Attributes:
-        source: `"value"`, `"output"` (index), `"argument"` (leaf position), or `"tensor"`.
+        source: `"value"`, `"output"` (index), `"argument"` (leaf position; where that is donated,
+            a new tensor on its memory), or `"tensor"`.
         chain: the views that lead from there to the result.
         grad_index: which of the differentiable results it is, or None.
     """
@@ -59,6 +61,7 @@ class Staged:
         writes: `(leaf position, output index)` of arguments that were written in place.
         grads: `(slot, output index)`: gradients of captured tensors to store after a run.
         argument_grads: `(leaf position, output index)`.
+        donation: the arguments that are taken over, if any.
     """
 
     traced: Traced
@@ -72,6 +75,7 @@ class Staged:
     gradient: GradientPlan | None
     function: str
     keep_grads: bool
+    donation: Donation | None = None
 
     @property
     def graph(self) -> Graph:
@@ -88,28 +92,51 @@ class _Arguments:
     leaves: list[Any]
     owners: dict[Storage, int] = field(default_factory=dict)
     stand_ins: dict[int, Tensor] = field(default_factory=dict)
+    donated: frozenset[int] = frozenset()
+    # Arguments that are results as they are.
+    handed_on: set[int] = field(default_factory=set)
+
+    def kept(self) -> dict[int, Tensor]:
+        """The stand-ins of arguments that the caller keeps."""
+        return {i: t for i, t in self.stand_ins.items() if i not in self.donated}
 
 
 def trace_call(
-    fn: Callable[..., Any], call: Call, name: str, *, keep_grads: bool, gradient: bool
+    fn: Callable[..., Any],
+    call: Call,
+    name: str,
+    *,
+    keep_grads: bool,
+    gradient: bool,
+    donate: frozenset[str] = frozenset(),
 ) -> Staged:
     """Run `fn` on stand-ins for the arguments of `call` and collect what it did.
+
+    Args:
+        gradient: also trace the backward of the results, if gradients are recorded.
+        donate: parameters whose memory the results may take over.
 
     Raises:
         TraceError: Python asked for a value, or something that is no tensor was returned where
             it depends on a traced one.
         CaptureError: state was used that cannot be followed, or changed behind gradc's back.
     """
+    donation = find_donated(call, donate, name)
     watch = Watch(fn, _static_objects(call))
     trace = Trace(name)
     trace.on_capture = watch.name_of
     with trace:
         arguments = _stand_ins(trace, call)
+        if donation is not None:
+            arguments.donated = frozenset(donation.positions)
         args, kwargs = call.rebuild(arguments.leaves)
         with watch:
             found = fn(*args, **kwargs)
         _check_arguments(call, args, kwargs, arguments.leaves)
         staged = _stage(trace, arguments, found, call, name, keep_grads, gradient)
+    if donation is not None:
+        check_no_state(donation, call, [c.tensor._storage for c in staged.traced.captures])
+        staged.donation = donation
     # A gradient is reached through its tensor, and guarded as the slot it lies in.
     grads = {id(s.initial._storage) for s in staged.traced.grads if isinstance(s.initial, Tensor)}
     captured = [c.tensor for c in staged.traced.captures]
@@ -194,7 +221,7 @@ def _stage(
     inputs = {s: trace.builder.inputs[k] for k, s in enumerate(arguments.owners)}
     writes = []
     for storage, position in arguments.owners.items():
-        if trace.values[storage] is not inputs[storage]:
+        if position not in arguments.donated and trace.values[storage] is not inputs[storage]:
             writes.append((position, len(outputs)))
             outputs.append(arguments.stand_ins[position])
     _check_overlap(trace, call, bool(writes))
@@ -205,17 +232,30 @@ def _stage(
             outputs.append(stand_in._grad)
     grads = _kept_grads(trace, keep_grads, outputs)
     differentiable = [t for t in leaves if isinstance(t, Tensor) and t._data is None]
-    plan = plan_gradient(trace, differentiable, arguments.stand_ins, name) if gradient else None
+    plan = plan_gradient(trace, differentiable, arguments.kept(), name) if gradient else None
+    taken = _matched(trace, arguments, outputs)
     if plan is not None:
         _mark_differentiable(leaves, results, plan)
         plan.first_residual = len(outputs)
         outputs = [*outputs, *plan.residuals]
         trace.builder.eqns = trace.builder.eqns[: plan.mark]
         del trace.arguments[len(arguments.owners) :]
-    traced = trace.finish(outputs)
+    traced = trace.finish(outputs, replaced=taken)
     return Staged(
         traced, call, results, tree, writes, grads, argument_grads, None, plan, name, keep_grads  # type: ignore[arg-type]
     )
+
+
+def _matched(
+    trace: Trace, arguments: _Arguments, outputs: Sequence[Tensor]
+) -> list[tuple[int, int]]:
+    """Which outputs are written over which donated arguments."""
+    inputs = [
+        (k, trace.builder.inputs[k])
+        for k, (_, position) in enumerate(arguments.owners.items())
+        if position in arguments.donated - arguments.handed_on
+    ]
+    return match(inputs, [trace.read(t) for t in outputs])
 
 
 def _flatten_result(found: Any) -> tuple[list[Any], Any]:
@@ -238,13 +278,28 @@ def _describe_results(
         if not isinstance(leaf, Tensor) or leaf._data is not None:
             results.append(Result("tensor" if isinstance(leaf, Tensor) else "value", leaf))
         elif leaf._storage in arguments.owners:
-            results.append(Result("argument", arguments.owners[leaf._storage], leaf._chain))
+            results.append(_argument_result(trace, arguments, leaf, shared, made, outputs))
         elif leaf._storage in trace.captures:
             tensor = trace.captures[leaf._storage].tensor
             results.append(Result("tensor", tensor, leaf._chain))
         else:
             results.append(_fresh_result(leaf, shared, made, outputs))
     return results
+
+
+def _argument_result(
+    trace: Trace,
+    arguments: _Arguments,
+    leaf: Tensor,
+    shared: dict[Storage, set[int]],
+    made: dict[Storage, int],
+    outputs: list[Tensor],
+) -> Result:
+    position = arguments.owners[leaf._storage]
+    if position in arguments.donated and trace.values[leaf._storage] not in trace.arguments:
+        return _fresh_result(leaf, shared, made, outputs)
+    arguments.handed_on.add(position)
+    return Result("argument", position, leaf._chain)
 
 
 def _fresh_result(
@@ -324,6 +379,7 @@ class Specialization:
         self.bound: Bound = executable.bind(self.storages)
         self.backward = None if backward is None else backward.bind(())
         self.hyperparameters = staged.traced.hyperparameters
+        self._state = frozenset(self.storages)
         self.positions = _argument_positions(staged.call)
         self._flags = [(c.tensor, c.tensor._requires_grad) for c in captures]
         self._structure = STRUCTURE.version
@@ -362,7 +418,11 @@ class Specialization:
         arrays = [_array_of(leaves[i]) for i in self.positions]
         for h in self.hyperparameters:
             arrays.append(np.array(h.value(), h.var.type.dtype.numpy))
-        outputs = self.bound(arrays)
+        donation = self.staged.donation
+        if donation is None:
+            outputs = self.bound(arrays)
+        else:
+            outputs = donation.run(self.bound, leaves, arrays, self._state)
         if self._epoch is not None:
             self._epoch.count += 1
             for storage in self._loose:
@@ -375,6 +435,8 @@ class Specialization:
         self, leaves: Sequence[Any], arrays: list[Array], outputs: list[Array]
     ) -> Any:
         staged = self.staged
+        if staged.donation is not None:
+            leaves = staged.donation.replaced(leaves, dict(zip(self.positions, arrays)))
         for position, index in staged.writes:
             target = leaves[position]
             np.copyto(target.array() if isinstance(target, Tensor) else target, outputs[index])

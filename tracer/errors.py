@@ -90,6 +90,10 @@ class StateError(GradcError, RuntimeError):
     """A state that does not fit the module it is loaded into."""
 
 
+class DonatedError(GradcError, RuntimeError):
+    """A tensor whose memory was given to a compiled function (`donate_argnames`) is used again."""
+
+
 class CompilerNotFound(GradcError, RuntimeError):
     """No C compiler is at hand."""
 

@@ -69,6 +69,7 @@ def operand_snapshot(x: Tensor) -> Tensor:
 
 
 def _check_writable(x: Tensor, name: str) -> None:
+    x._storage.require()
     if CONTEXT.grad and x.requires_grad:
         if x.is_leaf:
             raise GradientError(

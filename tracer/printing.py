@@ -118,6 +118,8 @@ def format_tensor(t: Tensor, prefix: str = _PREFIX) -> str:
     """`repr(t)`; a tensor that is being traced shows its type."""
     if t._data is None:
         return f"{prefix}<traced {t.type}>)"
+    if t._storage.donated:
+        return f"{prefix}<donated {t.type}>)"
     if t._storage.device is not None:
         t._storage.sync()
     values = t._data

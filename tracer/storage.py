@@ -12,6 +12,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from gradc.tracer.errors import DonatedError
+from gradc.tracer.graph.source import Location
+
 Array: TypeAlias = np.ndarray[Any, Any]
 
 
@@ -27,12 +30,30 @@ class Epoch:
 _STILL = Epoch()
 
 
+class Donated:
+    """Stands in `device` of a storage whose memory was given away: every look at it raises."""
+
+    __slots__ = ("function", "loc")
+
+    def __init__(self, function: str, loc: Location | None) -> None:
+        self.function = function
+        self.loc = loc
+
+    def error(self) -> DonatedError:
+        """What looking at the memory raises; its line is that of the call that took it."""
+        return DonatedError(
+            f"this tensor was donated to {self.function}, and its memory belongs to the results",
+            loc=self.loc,
+            hint="use what the call returned, or pass a clone()",
+        )
+
+
 class Storage:
     """A block of memory.
 
     Attributes:
         array: the data, or None for a storage that exists only inside a trace.
-        device: a jax.Array that is newer than `array`, or None.
+        device: a jax.Array that is newer than `array`, a `Donated`, or None.
         epoch: the shared part of the version; `_STILL` until an executable adopts the storage.
     """
 
@@ -62,7 +83,12 @@ class Storage:
         return True
 
     def sync(self) -> None:
-        """Bring `array` up to date with the device."""
+        """Bring `array` up to date with the device.
+
+        Raises:
+            DonatedError: the memory was given away.
+        """
+        self.require()
         if self.device is not None:
             newer, self.device = self.device, None
             np.copyto(self.array, np.asarray(newer))  # type: ignore[arg-type]
@@ -70,3 +96,22 @@ class Storage:
     def store_device(self, value: Any) -> None:
         """Record that a jax.Array now holds the current contents; bumps nothing."""
         self.device = value
+
+    @property
+    def donated(self) -> bool:
+        """Whether the memory was given away."""
+        return type(self.device) is Donated
+
+    def require(self) -> None:
+        """Raise DonatedError if the memory was given away."""
+        if type(self.device) is Donated:
+            raise self.device.error()
+
+    def newest(self) -> Any:
+        """The current contents where they are: a jax.Array, or else the NumPy array.
+
+        Raises:
+            DonatedError: the memory was given away.
+        """
+        self.require()
+        return self.array if self.device is None else self.device

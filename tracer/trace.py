@@ -158,6 +158,7 @@ class Trace:
         return [t._data for t in self._arrays.values() if t._data is not None]
 
     def _capture(self, tensor: Tensor) -> Atom:
+        tensor._storage.require()
         if tensor._data is None or tensor._storage.array is None:
             raise TraceError(
                 "a tensor of a trace that has ended is used in another one",
@@ -285,9 +286,16 @@ class Trace:
             raise NeedsStatic(position)
 
     def finish(
-        self, results: Sequence[Tensor], names: Sequence[str] = (), name: str | None = None
+        self,
+        results: Sequence[Tensor],
+        names: Sequence[str] = (),
+        replaced: Sequence[tuple[int, int]] = (),
     ) -> Traced:
         """Close the graph with these results; call inside the trace.
+
+        Args:
+            names: of the results.
+            replaced: `(result, argument)`: the result may be written over the argument.
 
         Inputs come in the order arguments, hyper-parameters, captures; written captures are
         appended to the outputs and alias their inputs.
@@ -296,7 +304,7 @@ class Trace:
         captures = list(self.captures.values())
         hyper = list(self.hyperparameters.values())
         arguments = [*self.arguments, *(h.var for h in hyper)]
-        aliases: list[tuple[int, int]] = []
+        aliases: list[tuple[int, int]] = list(replaced)
         for position, capture in enumerate(captures, len(arguments)):
             now = self.values[capture.tensor._storage]
             if now is not capture.var:
