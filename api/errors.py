@@ -15,6 +15,8 @@ from gradc.tracer.errors import (
     GradientError,
     IndexOutOfRange,
     InternalError,
+    NotFinite,
+    NotSupported,
     ShapeError,
     StateError,
     TraceError,
@@ -23,6 +25,6 @@ from gradc.tracer.errors import (
 __all__ = [
     "ArgumentError", "ArgumentTypeError", "AssertionFailed", "CaptureError", "CompileError",
     "CompilerNotFound", "DTypeError", "DivisionByZero", "DonatedError", "ExecutionError",
-    "GradcError", "GradientError", "IndexOutOfRange", "InternalError", "ShapeError", "StateError",
-    "TraceError",
+    "GradcError", "GradientError", "IndexOutOfRange", "InternalError", "NotFinite",
+    "NotSupported", "ShapeError", "StateError", "TraceError",
 ]  # fmt: skip

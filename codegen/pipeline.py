@@ -90,6 +90,7 @@ def lower_c(
     *,
     name: str | None = None,
     passes: Sequence[Pass] = PASSES_C,
+    reproducible: bool = False,
     verify: bool = False,
     record: list[Stage] | None = None,
 ) -> CModule:
@@ -98,6 +99,7 @@ def lower_c(
     Args:
         name: the symbol to export; by default the graph's name, made fit for C.
         passes: what is done to the graph first.
+        reproducible: give up what would make the bits depend on the target.
         verify, record: as for `run_passes`.
 
     Raises:
@@ -108,4 +110,4 @@ def lower_c(
     module = build_module(plan_graph(lowered))
     if verify:
         verify_module(module)
-    return emit_module(module, lowered, name=name)
+    return emit_module(module, lowered, name=name, reproducible=reproducible)

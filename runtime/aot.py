@@ -61,13 +61,14 @@ def export(
     function = step if isinstance(step, CompiledFunction) else compile(step)
     # Who owns which memory is for the caller of the C to say: nothing is donated.
     staged = function.stage(args, kwargs or {}, donate=False)
-    return write_package(program_of(staged, name), Path(folder))
+    program = program_of(staged, name, reproducible=function.options.target.reproducible)
+    return write_package(program, Path(folder))
 
 
-def program_of(staged: Staged, name: str) -> Program:
+def program_of(staged: Staged, name: str, *, reproducible: bool = False) -> Program:
     """A traced call as a program, with the state it captured as that is now."""
     graph = staged.graph
-    module = lower_c(graph, name=name)
+    module = lower_c(graph, name=name, reproducible=reproducible)
     first = graph.n_args - len(staged.traced.hyperparameters)
     values = {first + k: h.value() for k, h in enumerate(staged.traced.hyperparameters)}
     storages = [c.tensor._storage for c in staged.traced.captures]

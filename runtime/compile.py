@@ -18,123 +18,35 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import count
-from pathlib import Path
 from typing import Any, overload
 
-from gradc.codegen import pipeline
-from gradc.runtime.binding import load_module
-from gradc.runtime.executable import CExecutable, Executable
-from gradc.runtime.jax_executable import JaxExecutable
-from gradc.runtime.numpy_executable import NumpyExecutable
-from gradc.runtime.report import CostAnalysis, MemoryAnalysis, cost_analysis, memory_analysis
+from gradc.codegen.passes.watch import watch
+from gradc.runtime.options import Options, name_of, read_options
+from gradc.runtime.report import CostAnalysis, MemoryAnalysis
 from gradc.runtime.signature import Call, read_call
 from gradc.runtime.specialization import Specialization, Staged, trace_call
-from gradc.tracer.config import config
+from gradc.runtime.stages import Compiled, Lowered, TracedFunction, make_executable
 from gradc.tracer.context import CONTEXT
 from gradc.tracer.errors import ArgumentError
-from gradc.tracer.graph.ir import Graph
-from gradc.tracer.graph.source import Location, user_location
+from gradc.tracer.graph.source import user_location
 from gradc.tracer.trace import NeedsStatic
 
-BACKENDS = ("c", "jax", "numpy")
 # Specializations kept per function; the least recently used one goes first.
 LIMIT = 64
 
 logger = logging.getLogger("gradc.recompiles")
 
 
-@dataclass(eq=False)
-class Compiled:
-    """The last stage: an executable program. `executable` runs it."""
-
-    graph: Graph
-    executable: Executable
-
-    @property
-    def c_source(self) -> str:
-        """The generated C, as written to disk.
-
-        Raises:
-            ArgumentError: the backend makes no C.
-        """
-        module = getattr(self.executable, "module", None)
-        if module is None:
-            raise ArgumentError("this backend generates no C", loc=user_location())
-        return module.source  # type: ignore[no-any-return]
-
-    @property
-    def c_path(self) -> str:
-        """Where the generated C lies."""
-        library = getattr(self.executable, "library", None)
-        if library is None:
-            raise ArgumentError("this backend generates no C", loc=user_location())
-        return str(library.path.with_suffix(".c"))
-
-    def memory_analysis(self) -> MemoryAnalysis:
-        """The bytes one call needs, exact and known before it."""
-        return memory_analysis(self.executable)
-
-    def cost_analysis(self) -> CostAnalysis:
-        """Operations and bytes of one call."""
-        return cost_analysis(self.executable)
-
-
-def make_executable(graph: Graph, backend: str) -> Executable:
-    """Compile `graph` for one backend."""
-    if backend == "numpy":
-        return NumpyExecutable(graph)
-    if backend == "jax":
-        return JaxExecutable(graph)
-    stages: list[pipeline.Stage] = []
-    module = pipeline.lower_c(graph, record=stages if config.dump else None)
-    if config.dump:
-        texts = {"stages": "\n\n".join(map(str, stages)), "c": module.source}
-        _dump(config.dump, module.name, texts)
-    return CExecutable(graph, module, load_module(module))
-
-
-def _dump(folder: str, name: str, texts: dict[str, str]) -> None:
-    """Write what a compilation went through to `folder`, numbered where a name comes again."""
-    root = Path(folder)
-    root.mkdir(parents=True, exist_ok=True)
-    stem = next(s for i in count() if not (root / f"{(s := f'{name}-{i}')}.c").exists())
-    for ending, text in texts.items():
-        (root / f"{stem}.{ending}").write_text(text)
-
-
 class CompiledFunction:
     """What `gradc.compile` returns; call it like the function it wraps."""
 
-    def __init__(
-        self,
-        fn: Callable[..., Any],
-        *,
-        backend: str,
-        static_argnames: Iterable[str],
-        donate_argnames: Iterable[str],
-        keep_grads: bool,
-    ) -> None:
+    def __init__(self, fn: Callable[..., Any], options: Options) -> None:
         functools.update_wrapper(self, fn)
         self.fn = fn
-        self.backend = backend
-        self.keep_grads = keep_grads
-        self._static = frozenset(static_argnames)
+        self.options = options
+        self._static = options.static
         self._parameters = _parameter_names(fn)
-        self._donated = frozenset(donate_argnames)
-        for name in self._static | self._donated:
-            if self._parameters and name not in self._parameters:
-                raise ArgumentError(
-                    f"{_name(fn)} has no parameter {name!r}", loc=user_location(3)
-                )
-        both = sorted(self._static & self._donated)
-        if both:
-            raise ArgumentError(
-                f"{both[0]!r} is named in static_argnames and in donate_argnames",
-                loc=user_location(3),
-                hint="a static value has no memory to donate",
-            )
+        options.check_names(self._parameters, name_of(fn))
         self._static_leaves: dict[Any, frozenset[int]] = {}
         self._cache: OrderedDict[Any, list[Specialization]] = OrderedDict()
         self._history: list[str] = []
@@ -188,16 +100,21 @@ class CompiledFunction:
                 self._static_leaves[base.key] = positions
 
     def _stage(self, call: Call, *, gradient: bool, donate: bool = True) -> Staged:
-        return trace_call(
-            self.fn, call, _name(self.fn), keep_grads=self.keep_grads, gradient=gradient,
-            donate=self._donated if donate else frozenset(),
+        staged = trace_call(
+            self.fn, call, name_of(self.fn), keep_grads=self.options.keep_grads, gradient=gradient,
+            donate=self.options.donated if donate else frozenset(),
         )  # fmt: skip
+        kinds = self.options.target.checks
+        staged.traced.graph = watch(staged.traced.graph, kinds)
+        if staged.gradient is not None:
+            staged.gradient.graph = watch(staged.gradient.graph, kinds)
+        return staged
 
     def _install(self, call: Call, staged: Staged) -> Specialization:
-        backward = None
+        backward, target = None, self.options.target
         if staged.gradient is not None:
-            backward = make_executable(staged.gradient.graph, self.backend)
-        made = Specialization(staged, make_executable(staged.graph, self.backend), backward)
+            backward = make_executable(staged.gradient.graph, target)
+        made = Specialization(staged, make_executable(staged.graph, target), backward)
         self._explain(call)
         same = self._cache.setdefault(call.key, [])
         same.insert(0, made)
@@ -212,7 +129,7 @@ class CompiledFunction:
     def _explain(self, call: Call) -> None:
         reason = self._reason(call)
         if reason is not None:
-            text = f"{_name(self.fn)}: compiled again, because {reason}"
+            text = f"{name_of(self.fn)}: compiled again, because {reason}"
             self._history.append(text)
             logger.info(text)
 
@@ -254,7 +171,7 @@ class CompiledFunction:
 
         What a call under gradient recording adds, the values its backward will read, is not here.
         """
-        return TracedFunction(self.stage(args, kwargs), self.backend)
+        return TracedFunction(self.stage(args, kwargs), self.options.target)
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """Trace and lower for these arguments."""
@@ -269,7 +186,7 @@ class CompiledFunction:
         """
         if not self._cache:
             raise ArgumentError(
-                f"{_name(self.fn)} has not been compiled yet: call it first",
+                f"{name_of(self.fn)} has not been compiled yet: call it first",
                 loc=user_location(3),
             )
         return self._cache[next(reversed(self._cache))][0]
@@ -278,7 +195,7 @@ class CompiledFunction:
     def compiled(self) -> Compiled:
         """The program of the most recent specialization."""
         last = self.last
-        return Compiled(last.staged.graph, last.executable)
+        return Compiled(last.staged.graph, last.executable, self.options.target)
 
     @property
     def c_source(self) -> str:
@@ -299,51 +216,7 @@ class CompiledFunction:
         return self.compiled.cost_analysis()
 
     def __repr__(self) -> str:
-        return f"<compiled function {_name(self.fn)}, backend {self.backend!r}>"
-
-
-@dataclass(eq=False)
-class TracedFunction:
-    """The first stage: what was traced. `graph` prints as text."""
-
-    staged: Staged
-    backend: str
-
-    @property
-    def graph(self) -> Graph:
-        return self.staged.graph
-
-    def as_text(self) -> str:
-        return str(self.graph)
-
-    def lower(self) -> Lowered:
-        return Lowered(self.staged, self.backend)
-
-
-@dataclass(eq=False)
-class Lowered:
-    """The second stage: the program for one backend, as text."""
-
-    staged: Staged
-    backend: str
-
-    @functools.cached_property
-    def module(self) -> Any:
-        """The C module (backend "c")."""
-        return pipeline.lower_c(self.staged.graph)
-
-    def as_text(self) -> str:
-        if self.backend == "c":
-            return self.module.source  # type: ignore[no-any-return]
-        return str(self.staged.graph)
-
-    def compile(self) -> Compiled:
-        """Build the program."""
-        return Compiled(self.staged.graph, make_executable(self.staged.graph, self.backend))
-
-
-def _name(fn: Callable[..., Any]) -> str:
-    return getattr(fn, "__name__", type(fn).__name__)
+        return f"<compiled function {name_of(self.fn)}, backend {self.options.target.backend!r}>"
 
 
 def _parameter_names(fn: Callable[..., Any]) -> list[str]:
@@ -383,6 +256,8 @@ def compile(
     donate_argnames: str | Iterable[str] = ...,
     dynamic: Any = ...,
     keep_grads: bool = ...,
+    checks: str | Iterable[str] = ...,
+    reproducible: bool = ...,
 ) -> CompiledFunction: ...
 @overload
 def compile(
@@ -393,6 +268,8 @@ def compile(
     donate_argnames: str | Iterable[str] = ...,
     dynamic: Any = ...,
     keep_grads: bool = ...,
+    checks: str | Iterable[str] = ...,
+    reproducible: bool = ...,
 ) -> Callable[[Callable[..., Any]], CompiledFunction]: ...
 
 
@@ -404,6 +281,8 @@ def compile(
     donate_argnames: str | Iterable[str] = (),
     dynamic: Any = None,
     keep_grads: bool = False,
+    checks: str | Iterable[str] = (),
+    reproducible: bool = False,
 ) -> Any:
     """Compile a function of tensors, up to a whole training step; usable as a decorator.
 
@@ -415,33 +294,22 @@ def compile(
             the call (`DonatedError`).
         dynamic: reserved for sizes known only by name; None.
         keep_grads: keep `.grad` of parameters after a step that used it only inside.
+        checks: "nan", "inf" or both: raise `NotFinite`, with the line, where an operation makes
+            one of operands that had none; state is then as before the call. Indices, integer
+            divisions and assertions are always checked.
+        reproducible: the same bits from every compiler and on every machine (backend "c").
 
     Raises:
-        ArgumentError: an unknown backend or parameter name.
+        ArgumentError: an unknown backend, check or parameter name.
+        NotSupported: `dynamic` is given.
     """
-    if backend not in BACKENDS:
-        raise ArgumentError(
-            f"backend {backend!r} is none of {', '.join(BACKENDS)}", loc=user_location()
-        )
-    if dynamic is not None:
-        raise ArgumentError("dynamic= is not supported yet", loc=user_location())
-    options = {
-        "backend": backend,
-        "static_argnames": _names(static_argnames),
-        "donate_argnames": _names(donate_argnames),
-        "keep_grads": keep_grads,
-    }
+    options = read_options(
+        backend=backend, static_argnames=static_argnames, donate_argnames=donate_argnames,
+        dynamic=dynamic, keep_grads=keep_grads, checks=checks, reproducible=reproducible,
+    )  # fmt: skip
     if fn is None:
-        return functools.partial(_make, options=options)
-    return _make(fn, options)
+        return functools.partial(CompiledFunction, options=options)
+    return CompiledFunction(fn, options)
 
 
-def _make(fn: Callable[..., Any], options: dict[str, Any]) -> CompiledFunction:
-    return CompiledFunction(fn, **options)
-
-
-def _names(value: str | Iterable[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
-
-
-__all__ = ["Compiled", "CompiledFunction", "Location", "Lowered", "TracedFunction", "compile"]
+__all__ = ["Compiled", "CompiledFunction", "Lowered", "TracedFunction", "compile"]

@@ -27,11 +27,12 @@ import optree
 from gradc.codegen.passes.dce import dce
 from gradc.codegen.passes.widen import widen
 from gradc.runtime.compare import Distance, program_bound, worst, wrong
-from gradc.runtime.compile import make_executable
 from gradc.runtime.divergence import Divergence, first_divergence, wide_inputs
 from gradc.runtime.guards import Watch
 from gradc.runtime.jax_executable import jax_oracle
+from gradc.runtime.options import Target
 from gradc.runtime.reproducer import write_reproducer
+from gradc.runtime.stages import make_executable
 from gradc.tracer.autograd import grad
 from gradc.tracer.errors import CompilerNotFound, GradcError, GradientError
 from gradc.tracer.graph.dims import known_shape
@@ -138,7 +139,7 @@ def run_executor(graph: Graph, inputs: Sequence[Array], backend: str) -> list[Ar
     """All outputs of `graph`, the new values of state among them; the inputs are not written."""
     copies = [np.array(a, order="C") for a in inputs]
     args, state = copies[: graph.n_args], [Storage(a) for a in copies[graph.n_args :]]
-    fresh = iter(make_executable(graph, backend).bind(state)(args))
+    fresh = iter(make_executable(graph, Target(backend)).bind(state)(args))
     for storage in state:
         storage.sync()
     written = {o: i for o, i in graph.aliases if i >= graph.n_args}

@@ -74,6 +74,10 @@ class DivisionByZero(GradcError, ZeroDivisionError):
     """An integer division or remainder by zero."""
 
 
+class NotFinite(GradcError, FloatingPointError):
+    """An operation made a NaN or an infinity while `checks=` watched for it."""
+
+
 class GradientError(GradcError, RuntimeError):
     """A gradient that cannot be had: no graph, freed graph, a modified saved value."""
 
@@ -92,6 +96,10 @@ class StateError(GradcError, RuntimeError):
 
 class DonatedError(GradcError, RuntimeError):
     """A tensor whose memory was given to a compiled function (`donate_argnames`) is used again."""
+
+
+class NotSupported(GradcError, NotImplementedError):
+    """Something gradc has a name for and cannot do."""
 
 
 class CompilerNotFound(GradcError, RuntimeError):

@@ -114,24 +114,30 @@ def strip_comments(source: str) -> str:
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
-def emit_module(module: ir.Module, graph: Graph, *, name: str | None = None) -> CModule:
+def emit_module(
+    module: ir.Module, graph: Graph, *, name: str | None = None, reproducible: bool = False
+) -> CModule:
     """Print a planned program.
 
     Args:
         module: its functions, arrays and calls.
         graph: the program itself: names, types and lines of its inputs, outputs and checks.
         name: the symbol to export; the graph's name, made fit for C, where not given.
+        reproducible: no operation may be rounded otherwise where the target could.
 
     Raises:
         ArgumentError: `name` cannot be exported from C.
     """
-    return _Emitter(module, graph, name).module_text()
+    return _Emitter(module, graph, name, reproducible).module_text()
 
 
 class _Emitter:
     """Prints one module; everything it needs to look up is made once."""
 
-    def __init__(self, module: ir.Module, graph: Graph, name: str | None) -> None:
+    def __init__(
+        self, module: ir.Module, graph: Graph, name: str | None, reproducible: bool
+    ) -> None:
+        self.reproducible = reproducible
         self.module, self.graph = module, graph
         self.name = _exported_name(module.name) if name is None else check_exported(name)
         self.file_scope = Names(taken=_own_names(self.name), avoid=PART_NAMES)
@@ -227,6 +233,7 @@ class _Emitter:
         return "\n\n".join(
             [
                 self.header().rstrip(),
+                *([REPRODUCIBLE] if self.reproducible else []),
                 *PREAMBLE,
                 *helpers,
                 *self.constant_tables(),
@@ -373,6 +380,10 @@ class _Emitter:
         return "\n".join(wrap_list(head, rows or ["0"], "};"))
 
 
+REPRODUCIBLE = (
+    "/* The same bits on every target: no fused multiply-add, where one has it and another has "
+    "not. */\n#define GRADC_REPRODUCIBLE 1"
+)
 PREAMBLE = (
     "#if defined(__cplusplus) && !defined(restrict)\n#define restrict __restrict__\n#endif",
     "/* Each expression is rounded as it is written, whatever flags this is compiled with; and\n"

@@ -28,8 +28,8 @@ FILES = (
     "gamma.h", "power.h", "remainder.h", "signed.h", "unsigned.h", "convert.h", "random.h",
 )  # fmt: skip
 
-# Given by the command line, if at all.
-EXTERNAL = ("GRADC_OPENMP_SIMD",)
+# Given by the command line or at the head of the file, if at all.
+EXTERNAL = ("GRADC_OPENMP_SIMD", "GRADC_REPRODUCIBLE")
 
 _NAME = re.compile(r"\b(?:gradc|GRADC)_\w+")
 _DEFINES = re.compile(

@@ -11,7 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradc.tracer.errors import AssertionFailed, DivisionByZero, GradcError, IndexOutOfRange
+from gradc.tracer.errors import (
+    AssertionFailed,
+    DivisionByZero,
+    GradcError,
+    IndexOutOfRange,
+    NotFinite,
+)
 from gradc.tracer.graph.ir import Eqn
 from gradc.tracer.graph.source import Location
 from gradc.tracer.graph.types import TensorType
@@ -60,6 +66,23 @@ def division_by_zero(prim: str, *, loc: Location | None = None) -> DivisionByZer
     return DivisionByZero(f"{prim}: integer division by zero", loc=loc)
 
 
-def check_failed(message: str, *, loc: Location | None = None) -> AssertionFailed:
-    """The error of `check`."""
+# How the messages of watched numbers begin. Executors and exported files know of a check no more
+# than its message.
+_NOT_FINITE = "not finite: "
+
+
+def made_not_finite(prim: str, what: str, *, backward: bool, scope: Sequence[str]) -> str:
+    """The message of a check that watches for NaN or infinities."""
+    place = f" (in {scope[-1]})" if scope else ""
+    whose = "the backward of " if backward else ""
+    return f"{_NOT_FINITE}{whose}this line made {what}: {prim}{place}"
+
+
+def check_failed(message: str, *, loc: Location | None = None) -> GradcError:
+    """The error of `check`: AssertionFailed, or NotFinite where numbers are watched."""
+    if message.startswith(_NOT_FINITE):
+        return NotFinite(
+            message.removeprefix(_NOT_FINITE), loc=loc,
+            hint="its operands had none; what came in with arguments and state is not counted",
+        )  # fmt: skip
     return AssertionFailed(message, loc=loc)

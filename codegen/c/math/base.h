@@ -51,8 +51,11 @@
 #define GRADC_NAN_F64 (GRADC_INF_F64 - GRADC_INF_F64)
 #endif
 
-/* a * b + c; in one rounding where the target does that in one instruction */
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
+/* a * b + c; in one rounding where the target does that in one instruction, unless all targets
+   are to give the same bits */
+#if defined(GRADC_REPRODUCIBLE)
+#define GRADC_HAS_FMA 0
+#elif defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__aarch64__)
 #define GRADC_HAS_FMA 1
 #else
 #define GRADC_HAS_FMA 0

@@ -1,0 +1,140 @@
+"""The stages of compiling, to be looked at one by one.
+
+    traced = step.trace(x, y)       traced.graph: what the function does, as eqns
+    lowered = traced.lower()        lowered.as_text(): the C
+    compiled = lowered.compile()    compiled.memory_analysis(), compiled.executable
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from gradc.codegen import pipeline
+from gradc.codegen.c.module import CModule
+from gradc.runtime.binding import load_module
+from gradc.runtime.executable import CExecutable, Executable
+from gradc.runtime.jax_executable import JaxExecutable
+from gradc.runtime.numpy_executable import NumpyExecutable
+from gradc.runtime.options import Target
+from gradc.runtime.report import CostAnalysis, MemoryAnalysis, cost_analysis, memory_analysis
+from gradc.runtime.specialization import Staged
+from gradc.tracer.config import config
+from gradc.tracer.errors import ArgumentError
+from gradc.tracer.graph.ir import Graph
+from gradc.tracer.graph.source import user_location
+
+
+def make_executable(graph: Graph, target: Target) -> Executable:
+    """Compile `graph`, whose checks are in it already."""
+    if target.backend == "numpy":
+        return NumpyExecutable(graph)
+    if target.backend == "jax":
+        return JaxExecutable(graph)
+    stages: list[pipeline.Stage] = []
+    module = pipeline.lower_c(
+        graph, reproducible=target.reproducible, record=stages if config.dump else None
+    )
+    if config.dump:
+        texts = {"stages": "\n\n".join(map(str, stages)), "c": module.source}
+        _dump(config.dump, module.name, texts)
+    return CExecutable(graph, module, load_module(module))
+
+
+def _dump(folder: str, name: str, texts: dict[str, str]) -> None:
+    """Write what a compilation went through to `folder`, numbered where a name comes again."""
+    root = Path(folder)
+    root.mkdir(parents=True, exist_ok=True)
+    stem = next(s for i in count() if not (root / f"{(s := f'{name}-{i}')}.c").exists())
+    for ending, text in texts.items():
+        (root / f"{stem}.{ending}").write_text(text)
+
+
+def _no_c(backend: str) -> ArgumentError:
+    return ArgumentError(f"backend {backend!r} generates no C", loc=user_location(3))
+
+
+@dataclass(eq=False)
+class TracedFunction:
+    """The first stage: what was traced. `graph` prints as text."""
+
+    staged: Staged
+    target: Target
+
+    @property
+    def graph(self) -> Graph:
+        return self.staged.graph
+
+    def as_text(self) -> str:
+        """The graph, printed."""
+        return str(self.graph)
+
+    def lower(self) -> Lowered:
+        """The program for the backend."""
+        return Lowered(self.staged, self.target)
+
+
+@dataclass(eq=False)
+class Lowered:
+    """The second stage: the program for one backend, as text."""
+
+    staged: Staged
+    target: Target
+
+    @functools.cached_property
+    def module(self) -> CModule:
+        """The C module.
+
+        Raises:
+            ArgumentError: the backend makes no C.
+        """
+        if self.target.backend != "c":
+            raise _no_c(self.target.backend)
+        return pipeline.lower_c(self.staged.graph, reproducible=self.target.reproducible)
+
+    def as_text(self) -> str:
+        """The C; for other backends the graph they run."""
+        return self.module.source if self.target.backend == "c" else str(self.staged.graph)
+
+    def compile(self) -> Compiled:
+        """Build the program."""
+        graph = self.staged.graph
+        return Compiled(graph, make_executable(graph, self.target), self.target)
+
+
+@dataclass(eq=False)
+class Compiled:
+    """The last stage: an executable program. `executable` runs it."""
+
+    graph: Graph
+    executable: Executable
+    target: Target
+
+    @property
+    def c_source(self) -> str:
+        """The generated C, as written to disk.
+
+        Raises:
+            ArgumentError: the backend makes no C.
+        """
+        return self._c().module.source
+
+    @property
+    def c_path(self) -> str:
+        """Where the generated C lies."""
+        return str(self._c().library.path.with_suffix(".c"))
+
+    def _c(self) -> CExecutable:
+        if not isinstance(self.executable, CExecutable):
+            raise _no_c(self.target.backend)
+        return self.executable
+
+    def memory_analysis(self) -> MemoryAnalysis:
+        """The bytes one call needs, exact and known before it."""
+        return memory_analysis(self.executable)
+
+    def cost_analysis(self) -> CostAnalysis:
+        """Operations and bytes of one call."""
+        return cost_analysis(self.executable)
