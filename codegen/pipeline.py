@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from time import perf_counter
 from typing import TypeAlias
 
 from gradc.codegen.c.module import CModule, emit_module
 from gradc.codegen.loops.build import build_module
+from gradc.codegen.loops.ir import Module
 from gradc.codegen.loops.verify import verify_module
 from gradc.codegen.passes.cse import cse
 from gradc.codegen.passes.dce import dce
 from gradc.codegen.passes.fold import fold
 from gradc.codegen.passes.layout import layout
 from gradc.codegen.passes.simplify import simplify
+from gradc.codegen.plan.kernel import Plan
 from gradc.codegen.plan.planner import plan_graph
 from gradc.tracer.graph.ir import Graph
 from gradc.tracer.graph.verify import verify as verify_graph
@@ -106,8 +109,52 @@ def lower_c(
         ArgumentError: `name` cannot be exported from C.
         InternalError: a pass left a malformed graph.
     """
+    steps = lower_in_steps(
+        graph, name=name, passes=passes, reproducible=reproducible, verify=verify
+    )
+    if record is not None:
+        record += steps.passes
+    return steps.text
+
+
+@dataclass(frozen=True, eq=False)
+class Lowering:
+    """Everything between a graph and its C.
+
+    Attributes:
+        passes: the graph after each pass.
+        plan, module, text: kernels, loops, C.
+        seconds: what each step took.
+    """
+
+    passes: list[Stage]
+    plan: Plan
+    module: Module
+    text: CModule
+    seconds: dict[str, float]
+
+
+def lower_in_steps(
+    graph: Graph,
+    *,
+    name: str | None = None,
+    passes: Sequence[Pass] = PASSES_C,
+    reproducible: bool = False,
+    verify: bool = False,
+) -> Lowering:
+    """As `lower_c`, with all that lies on the way."""
+    record: list[Stage] = []
+    clock = [perf_counter()]
     lowered = run_passes(graph, passes, verify=verify, record=record)
-    module = build_module(plan_graph(lowered))
+    clock.append(perf_counter())
+    plan = plan_graph(lowered)
+    clock.append(perf_counter())
+    module = build_module(plan)
     if verify:
         verify_module(module)
-    return emit_module(module, lowered, name=name, reproducible=reproducible)
+    clock.append(perf_counter())
+    text = emit_module(module, lowered, name=name, reproducible=reproducible)
+    clock.append(perf_counter())
+    steps = ("passes", "plan", "loops", "text")
+    taken = [after - before for before, after in pairwise(clock)]
+    return Lowering(record, plan, module, text, dict(zip(steps, taken, strict=True)))

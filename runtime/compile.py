@@ -18,6 +18,8 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
 from typing import Any, overload
 
 from gradc.codegen.passes.watch import watch
@@ -100,10 +102,12 @@ class CompiledFunction:
                 self._static_leaves[base.key] = positions
 
     def _stage(self, call: Call, *, gradient: bool, donate: bool = True) -> Staged:
+        begin = perf_counter()
         staged = trace_call(
             self.fn, call, name_of(self.fn), keep_grads=self.options.keep_grads, gradient=gradient,
             donate=self.options.donated if donate else frozenset(),
         )  # fmt: skip
+        staged.seconds = perf_counter() - begin
         kinds = self.options.target.checks
         staged.traced.graph = watch(staged.traced.graph, kinds)
         if staged.gradient is not None:
@@ -112,9 +116,12 @@ class CompiledFunction:
 
     def _install(self, call: Call, staged: Staged) -> Specialization:
         backward, target = None, self.options.target
+        seconds: dict[str, float] = {}
         if staged.gradient is not None:
             backward = make_executable(staged.gradient.graph, target)
-        made = Specialization(staged, make_executable(staged.graph, target), backward)
+        executable = make_executable(staged.graph, target, seconds)
+        made = Specialization(staged, executable, backward)
+        made.seconds = {"trace": staged.seconds, **seconds}
         self._explain(call)
         same = self._cache.setdefault(call.key, [])
         same.insert(0, made)
@@ -195,7 +202,9 @@ class CompiledFunction:
     def compiled(self) -> Compiled:
         """The program of the most recent specialization."""
         last = self.last
-        return Compiled(last.staged.graph, last.executable, self.options.target)
+        return Compiled(
+            last.staged.graph, last.executable, self.options.target, last.seconds, self.recompiles()
+        )
 
     @property
     def c_source(self) -> str:
@@ -214,6 +223,10 @@ class CompiledFunction:
     def cost_analysis(self) -> CostAnalysis:
         """Operations and bytes of a call of the most recent specialization."""
         return self.compiled.cost_analysis()
+
+    def report(self, path: str | Path) -> Path:
+        """Write a page of HTML about the most recent specialization; see `Compiled.report`."""
+        return self.compiled.report(path)
 
     def __repr__(self) -> str:
         return f"<compiled function {name_of(self.fn)}, backend {self.options.target.backend!r}>"

@@ -62,6 +62,7 @@ class Staged:
         grads: `(slot, output index)`: gradients of captured tensors to store after a run.
         argument_grads: `(leaf position, output index)`.
         donation: the arguments that are taken over, if any.
+        seconds: what tracing took.
     """
 
     traced: Traced
@@ -76,6 +77,7 @@ class Staged:
     function: str
     keep_grads: bool
     donation: Donation | None = None
+    seconds: float = 0.0
 
     @property
     def graph(self) -> Graph:
@@ -378,6 +380,7 @@ class Specialization:
         self.storages = [c.tensor._storage for c in captures]
         self.bound: Bound = executable.bind(self.storages)
         self.backward = None if backward is None else backward.bind(())
+        self.seconds: dict[str, float] = {}
         self.hyperparameters = staged.traced.hyperparameters
         self._state = frozenset(self.storages)
         self.positions = _argument_positions(staged.call)

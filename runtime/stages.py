@@ -8,9 +8,10 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from time import perf_counter
 
 from gradc.codegen import pipeline
 from gradc.codegen.c.module import CModule
@@ -19,6 +20,7 @@ from gradc.runtime.executable import CExecutable, Executable
 from gradc.runtime.jax_executable import JaxExecutable
 from gradc.runtime.numpy_executable import NumpyExecutable
 from gradc.runtime.options import Target
+from gradc.runtime.page import Subject, page
 from gradc.runtime.report import CostAnalysis, MemoryAnalysis, cost_analysis, memory_analysis
 from gradc.runtime.specialization import Staged
 from gradc.tracer.config import config
@@ -27,18 +29,32 @@ from gradc.tracer.graph.ir import Graph
 from gradc.tracer.graph.source import user_location
 
 
-def make_executable(graph: Graph, target: Target) -> Executable:
-    """Compile `graph`, whose checks are in it already."""
+def make_executable(
+    graph: Graph, target: Target, seconds: dict[str, float] | None = None
+) -> Executable:
+    """Compile `graph`, whose checks are in it already.
+
+    Args:
+        seconds: gets what each step took.
+    """
+    clock = {} if seconds is None else seconds
+    begin = perf_counter()
+    executable = _make_executable(graph, target, clock)
+    # What a backend does by itself, or what is left: for C, the compiler and loading.
+    clock["build"] = perf_counter() - begin - sum(clock.values())
+    return executable
+
+
+def _make_executable(graph: Graph, target: Target, seconds: dict[str, float]) -> Executable:
     if target.backend == "numpy":
         return NumpyExecutable(graph)
     if target.backend == "jax":
         return JaxExecutable(graph)
-    stages: list[pipeline.Stage] = []
-    module = pipeline.lower_c(
-        graph, reproducible=target.reproducible, record=stages if config.dump else None
-    )
+    lowering = pipeline.lower_in_steps(graph, reproducible=target.reproducible)
+    module = lowering.text
+    seconds |= lowering.seconds
     if config.dump:
-        texts = {"stages": "\n\n".join(map(str, stages)), "c": module.source}
+        texts = {"stages": "\n\n".join(map(str, lowering.passes)), "c": module.source}
         _dump(config.dump, module.name, texts)
     return CExecutable(graph, module, load_module(module))
 
@@ -101,16 +117,25 @@ class Lowered:
     def compile(self) -> Compiled:
         """Build the program."""
         graph = self.staged.graph
-        return Compiled(graph, make_executable(graph, self.target), self.target)
+        seconds: dict[str, float] = {}
+        executable = make_executable(graph, self.target, seconds)
+        return Compiled(graph, executable, self.target, seconds)
 
 
 @dataclass(eq=False)
 class Compiled:
-    """The last stage: an executable program. `executable` runs it."""
+    """The last stage: an executable program. `executable` runs it.
+
+    Attributes:
+        seconds: what the steps of compiling took.
+        recompiles: why the function was compiled again, before this program and after it.
+    """
 
     graph: Graph
     executable: Executable
     target: Target
+    seconds: dict[str, float] = field(default_factory=dict)
+    recompiles: list[str] = field(default_factory=list)
 
     @property
     def c_source(self) -> str:
@@ -138,3 +163,27 @@ class Compiled:
     def cost_analysis(self) -> CostAnalysis:
         """Operations and bytes of one call."""
         return cost_analysis(self.executable)
+
+    def report(self, path: str | Path) -> Path:
+        """Write a page of HTML about the program, which needs nothing but itself; returns its path.
+
+        On it: memory, operations and times; the graph with the lines of Python; for backend "c"
+        the work area over time, every kernel with its C, and why values are kept in memory.
+        """
+        target = Path(path)
+        target.write_text(page(self._subject()), encoding="utf-8")
+        return target
+
+    def _subject(self) -> Subject:
+        c = self.executable if isinstance(self.executable, CExecutable) else None
+        return Subject(
+            self.graph,
+            self.target,
+            self.seconds,
+            self.recompiles,
+            None if c is None else memory_analysis(c),
+            None if c is None else cost_analysis(c),
+            None if c is None else pipeline.lower_in_steps(
+                self.graph, reproducible=self.target.reproducible
+            ),
+        )
