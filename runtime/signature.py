@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,51 +70,70 @@ def read_call(
         ArgumentTypeError: an array of a dtype gradc has not.
         TraceError: a tensor that belongs to a trace that has ended.
     """
-    if not kwargs and not any(isinstance(a, _CONTAINERS) for a in args):
-        call = Call(args, None, lambda: _positional_names(parameters, len(args)))
-    else:
+    if kwargs or _holds_container(args):
         call = _nested_call(args, kwargs, parameters)
-    named = _static_leaves(call, static) if static else frozenset()
+    else:
+        call = Call(args, None, partial(_positional_names, parameters, len(args)))
+    fixed = static_positions | _static_leaves(call, static) if static else static_positions
+    dynamic, storages = call.dynamic, []
     key: list[Any] = [call.tree, CONTEXT.grad, get_default_dtype()]
-    storages: list[Any] = []
     for i, leaf in enumerate(call.leaves):
-        if i in static_positions or i in named:
+        if i in fixed:
             key.append(_static_key(leaf))
+        elif isinstance(leaf, Tensor) and (data := leaf._data) is not None:
+            key.append((data.shape, data.dtype, leaf.requires_grad))
+            storages.append(leaf._storage)
+            dynamic.append(i)
         else:
-            _classify(i, leaf, call, key, storages)
+            key.append(_classify(i, leaf, call))
     if len(storages) > 1 and len(set(map(id, storages))) < len(storages):
-        first = {id(s): i for i, s in reversed(list(enumerate(storages)))}
-        key.append(tuple(first[id(s)] for s in storages))
+        key.append(_sharing([x for x in call.leaves if isinstance(x, Tensor)]))
     call.key = tuple(key)
     return call
 
 
-def _classify(i: int, leaf: Any, call: Call, key: list[Any], storages: list[Any]) -> None:
+def _holds_container(args: Sequence[Any]) -> bool:
+    for a in args:
+        if isinstance(a, _CONTAINERS):
+            return True
+    return False
+
+
+def _sharing(tensors: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
+    """For each tensor the first with its memory, and the first that is the same view of it."""
+    firsts: dict[int, list[int]] = {}
+    pattern = []
+    for i, tensor in enumerate(tensors):
+        known = firsts.setdefault(id(tensor._storage), [])
+        known.append(i)
+        same = next(
+            k for k in known if tensors[k] is tensor or tensors[k]._chain == tensor._chain
+        )
+        pattern.append((known[0], same))
+    return tuple(pattern)
+
+
+def _classify(i: int, leaf: Any, call: Call) -> Any:
+    """The key of a leaf that is no tensor, noted as dynamic if it is an array or a number."""
     if isinstance(leaf, Tensor):
-        data = leaf._data
-        if data is None:
-            raise TraceError(
-                "a tensor of a trace that has ended is passed to a compiled function",
-                operands=[str(leaf.type)],
-                hint="return it from the function that made it",
-            )
-        key.append((data.shape, data.dtype, leaf.requires_grad))
-        storages.append(leaf._storage)
-        call.dynamic.append(i)
-    elif isinstance(leaf, (np.ndarray, np.generic)):
+        raise TraceError(
+            "a tensor of a trace that has ended is passed to a compiled function",
+            operands=[str(leaf.type)],
+            hint="return it from the function that made it",
+        )
+    if isinstance(leaf, (np.ndarray, np.generic)):
         if dtype_of(leaf.dtype) is None:
             raise ArgumentTypeError(
                 f"argument `{call.names()[i]}`: gradc has no dtype for NumPy's {leaf.dtype}",
                 loc=user_location(),
                 hint="convert the array first, for example with .astype('float32')",
             )
-        key.append((leaf.shape, leaf.dtype))
         call.dynamic.append(i)
-    elif type(leaf) is float or type(leaf) is int:
-        key.append(type(leaf))
+        return leaf.shape, leaf.dtype
+    if type(leaf) is float or type(leaf) is int:
         call.dynamic.append(i)
-    else:
-        key.append(_static_key(leaf))
+        return type(leaf)
+    return _static_key(leaf)
 
 
 def _static_key(leaf: Any) -> Any:

@@ -440,3 +440,12 @@ def test_the_reason_for_compiling_again_is_told(compiled):
     f(gradc.ones(4, 3))
     (reason,) = f.recompiles()
     assert "x is float32[4,3]" in reason and "was float32[2,3]" in reason
+
+
+def test_views_that_were_one_and_are_two_are_two_arguments():
+    x = gradc.tensor([[1.0, 2.0], [3.0, 4.0]])
+    f = gradc.compile(lambda a, b: a * 10 + b)
+    assert f(x[0], x[0]).tolist() == [11.0, 22.0]
+    assert f(x[0], x[1]).tolist() == [13.0, 24.0]
+    assert f(x[1], x[1]).tolist() == [33.0, 44.0]
+    assert len(f.recompiles()) == 1
