@@ -93,10 +93,7 @@ def read_call(
 
 
 def _holds_container(args: Sequence[Any]) -> bool:
-    for a in args:
-        if isinstance(a, _CONTAINERS):
-            return True
-    return False
+    return any(isinstance(a, _CONTAINERS) for a in args)
 
 
 def _sharing(tensors: Sequence[Tensor]) -> tuple[tuple[int, int], ...]:
