@@ -11,7 +11,7 @@ touched. State that a step writes stays on the device; NumPy sees it when it loo
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,13 +45,23 @@ def load_jax() -> tuple[Any, Any]:
 
 
 class JaxExecutable:
-    """A graph compiled by XLA."""
+    """A graph compiled by XLA.
 
-    def __init__(self, graph: Graph) -> None:
+    Args:
+        graph: the program.
+        compiler_options: passed on to XLA, as `jax.jit` takes them.
+    """
+
+    def __init__(self, graph: Graph, compiler_options: Mapping[str, Any] | None = None) -> None:
         self.graph = graph
         self.jax, emit = load_jax()
         self.program = emit.emit(graph)
-        self._call = self.jax.jit(self.program.call)
+        self.compiler_options = dict(compiler_options or {})
+        self._call = self.jit(self.program.call)
+
+    def jit(self, function: Callable[..., Any]) -> Any:
+        """`function` compiled with this executable's options."""
+        return self.jax.jit(function, compiler_options=self.compiler_options)
 
     def bind(self, state: Sequence[Storage]) -> JaxBound:
         """The program on this state."""
@@ -107,14 +117,16 @@ def failure(site: Eqn, index: int, limit: int, axis: int) -> GradcError:
     return division_by_zero(site.prim.name, loc=site.loc)
 
 
-def jax_oracle(graph: Graph) -> tuple[Callable[..., list[Array]], Callable[..., list[Array]]]:
+def jax_oracle(
+    graph: Graph, compiler_options: Mapping[str, Any] | None = None
+) -> tuple[Callable[..., list[Array]], Callable[..., list[Array]]]:
     """The forward through JAX, and its gradient by JAX's own autodiff.
 
     Returns:
         `forward(*inputs) -> outputs`, and `gradient(inputs, cotangents) -> input cotangents` for
         the floating inputs (None for the others), given one cotangent per floating output.
     """
-    executable = JaxExecutable(graph)
+    executable = JaxExecutable(graph, compiler_options)
     jax = executable.jax
     floats = [i for i, v in enumerate(graph.inputs) if v.type.dtype.is_float]
     results = [i for i, a in enumerate(graph.outputs) if a.type.dtype.is_float]
@@ -124,22 +136,26 @@ def jax_oracle(graph: Graph) -> tuple[Callable[..., list[Array]], Callable[..., 
         _raise_first(executable.program.sites, failures)
         return [np.array(o) for o in outputs]
 
+    def pulled(arrays: Sequence[Any], cotangents: Sequence[Any]) -> Any:
+        def of_floats(*values: Any) -> list[Any]:
+            full = list(arrays)
+            for i, value in zip(floats, values):
+                full[i] = value
+            outputs, _ = executable.program.call(*full)
+            return [outputs[i] for i in results]
+
+        _, pull = jax.vjp(of_floats, *(arrays[i] for i in floats))
+        return pull(cotangents)
+
+    compiled = executable.jit(pulled)
+
     def gradient(inputs: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
         with jax.enable_x64(True):
             arrays = [jax.numpy.asarray(x) for x in inputs]
-
-            def of_floats(*values: Any) -> list[Any]:
-                full = list(arrays)
-                for i, value in zip(floats, values):
-                    full[i] = value
-                outputs, _ = executable.program.call(*full)
-                return [outputs[i] for i in results]
-
-            _, pull = jax.vjp(of_floats, *(arrays[i] for i in floats))
-            found = pull([jax.numpy.asarray(c) for c in cotangents])
-            grads: list[Any] = [None] * len(arrays)
-            for i, g in zip(floats, found):
-                grads[i] = np.array(g)
-            return grads
+            found = compiled(arrays, [jax.numpy.asarray(c) for c in cotangents])
+        grads: list[Any] = [None] * len(arrays)
+        for i, g in zip(floats, found):
+            grads[i] = np.array(g)
+        return grads
 
     return forward, gradient

@@ -34,23 +34,24 @@ FAMILIES = {"elementwise": elementwise.SPECS, "structured": structured.SPECS}
 EXECUTORS = ("eager", "numpy", "c", "jax")
 
 
+# Thousands of small programs, each run once: the compiler's time is all there is.
+QUICK_C = ("-O0",)
+QUICK_XLA = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+
+
 @dataclass
 class Case:
-    """One sample of one spec, and where its results lie in the batch."""
+    """One sample of one spec, and its results: of every executor, and the truth."""
 
     spec: OpSpec
     arrays: list[np.ndarray]
-    outputs: slice = field(default_factory=lambda: slice(0))
+    results: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    truth: list[np.ndarray] = field(default_factory=list)
 
-
-@dataclass
-class Batch:
-    """All samples of a family in one dtype: one graph, run on every executor."""
-
-    cases: list[Case]
-    results: dict[str, list[np.ndarray]]
-    truth: list[np.ndarray]
-    graph: Any
+    @property
+    def contiguous(self) -> bool:
+        """Compiled programs get row-major copies: how a sample lies in memory is lost on them."""
+        return all(a.flags.c_contiguous for a in self.arrays)
 
 
 def samples_of(spec: OpSpec, dtype: DType, seed: int = 0) -> list[list[np.ndarray]]:
@@ -63,52 +64,72 @@ def as_list(found: Any) -> list[Tensor]:
     return list(found) if isinstance(found, (tuple, list)) else [found]
 
 
-def trace_cases(cases: list[Case]) -> Any:
-    """The graph of all cases."""
-    case_types = [[type_of(a) for a in case.arrays] for case in cases]
-    trace = Trace("batch")
-    with trace, no_grad():
+class Program:
+    """The graph of all cases, and its results cut up again per case."""
+
+    def __init__(self, cases: list[Case]) -> None:
+        self.cases = cases
+        trace = Trace("batch")
+        types = [[type_of(a) for a in case.arrays] for case in cases]
         outputs: list[Tensor] = []
-        for i, case in enumerate(cases):
-            types = case_types[i]
-            inputs = [trace.argument(t, f"x{i}_{k}") for k, t in enumerate(types)]
-            found = as_list(case.spec.fn(*inputs))
-            case.outputs = slice(len(outputs), len(outputs) + len(found))
-            outputs += found
-        return trace.finish(outputs)
+        self.cuts: list[slice] = []
+        with trace, no_grad():
+            for i, case in enumerate(cases):
+                found = as_list(
+                    case.spec.fn(*(trace.argument(t, f"x{i}_{k}") for k, t in enumerate(types[i])))
+                )
+                self.cuts.append(slice(len(outputs), len(outputs) + len(found)))
+                outputs += found
+            traced = trace.finish(outputs)
+        self.graph = traced.graph
+        self.state = [c.tensor._storage for c in traced.captures]
+        self.arguments = [np.array(a, order="C") for c in cases for a in c.arrays]
+
+    @property
+    def inputs(self) -> list[np.ndarray]:
+        return [*self.arguments, *(s.array for s in self.state)]
+
+    def keep(self, executor: str, executable: Any) -> None:
+        """Run, and give every case its results."""
+        found = executable.bind(self.state)(self.arguments)
+        for case, cut in zip(self.cases, self.cuts):
+            case.results[executor] = found[cut]
+
+    def keep_truth(self) -> None:
+        """NumPy's rules on the graph widened to float64."""
+        found = run_graph(widen(self.graph), [widened(a) for a in self.inputs])
+        for case, cut in zip(self.cases, self.cuts):
+            case.truth = found[cut]
 
 
 @functools.cache
-def batch(family: str, dtype: DType, exact: bool = False) -> Batch:
-    """The batch, run once per session."""
-    specs = [s for s in FAMILIES[family] if dtype in s.dtypes]
-    cases = [Case(s, a) for s in specs for a in samples_of(s, dtype)]
-    if exact:
-        cases = [Case(c.spec, [whole(a) for a in c.arrays]) for c in cases if c.spec.low < 0]
-    traced = trace_cases(cases)
-    graph = traced.graph
-    inputs = [np.array(a, order="C") for c in cases for a in c.arrays]
-    storages = [c.tensor._storage for c in traced.captures]
-    module = lower_c(graph, verify=True)
-    config.cflags = ("-O1",)  # thousands of small loops: seconds, not minutes
-    try:
-        library = load_module(module)
-    finally:
-        config.cflags = None
-    results = {
-        "eager": [r for c in cases for r in run_eager(c)],
-        "numpy": NumpyExecutable(graph).bind(storages)(inputs),
-        "c": CExecutable(graph, module, library).bind(storages)(inputs),
-        "jax": JaxExecutable(graph).bind(storages)(inputs),
-    }
-    wide_inputs = [widened(a) for a in (*inputs, *(s.array for s in storages))]
-    truth = run_graph(widen(graph), wide_inputs)
-    return Batch(cases, results, truth, graph)
+def batch(
+    family: str, dtype: DType, exact: bool = False, flags: tuple[str, ...] = QUICK_C
+) -> list[Case]:
+    """Every case of the family, run once per session on every executor.
+
+    Args:
+        exact: small whole numbers instead of the samples' values.
+        flags: the C compiler's, behind gradc's own.
+    """
+    specs = [s for s in FAMILIES[family] if dtype in s.dtypes and (s.exact or s.whole or not exact)]
+    cases = [Case(s, whole(a) if exact else a) for s in specs for a in samples_of(s, dtype)]
+    everything = Program(cases)
+    everything.keep("numpy", NumpyExecutable(everything.graph))
+    everything.keep_truth()
+    for case in cases:
+        case.results["eager"] = run_eager(case)
+    compiled = Program([c for c in cases if c.contiguous])
+    module = lower_c(compiled.graph, verify=True)
+    library = load_quickly(module, flags)
+    compiled.keep("c", CExecutable(compiled.graph, module, library))
+    compiled.keep("jax", JaxExecutable(compiled.graph, QUICK_XLA))
+    return cases
 
 
-def load_quickly(module: Any) -> Any:
-    """Compiled with -O1: these are thousands of small loops, each run once."""
-    config.cflags = ("-O1",)
+def load_quickly(module: Any, flags: tuple[str, ...]) -> Any:
+    """The module with these flags behind gradc's own."""
+    config.cflags = flags or None
     try:
         return load_module(module)
     finally:
@@ -119,8 +140,12 @@ def widened(array: Any) -> Any:
     return array.astype(np.float64) if array.dtype == np.float32 else array
 
 
-def whole(array: np.ndarray) -> np.ndarray:
-    """Small whole numbers in the array's dtype: sums and products of them are exact."""
+def whole(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """Small whole numbers in the arrays' dtypes: sums and products of them are exact."""
+    return [_whole(a) for a in arrays]
+
+
+def _whole(array: np.ndarray) -> np.ndarray:
     finite = np.nan_to_num(array, nan=1, posinf=2, neginf=-2) if array.dtype.kind == "f" else array
     return np.round(np.clip(finite.astype(np.float64), -2, 2) * 2).astype(array.dtype)
 
@@ -132,19 +157,19 @@ def run_eager(case: Case) -> list[np.ndarray]:
     return [t.array() for t in found]
 
 
-def mismatch(case: Case, found: list[np.ndarray], batch: Batch, executor: str) -> str | None:
+def mismatch(case: Case, executor: str) -> str | None:
     """What is wrong with one executor's results of a case, or None."""
-    if executor == "jax" and case.spec.jax_skip and not all(np.isfinite(a).all() for a in case.arrays):
+    spec = case.spec
+    if executor == "jax" and spec.jax_skip and not all(np.isfinite(a).all() for a in case.arrays):
         return None
-    own = batch.results["numpy"][case.outputs]
-    truth = batch.truth[case.outputs]
-    for k, (x, n, t) in enumerate(zip(found, own, truth, strict=True)):
+    found, own = case.results[executor], case.results["numpy"]
+    for k, (x, n, t) in enumerate(zip(found, own, case.truth, strict=True)):
         if x.shape != n.shape or x.dtype != n.dtype:
             return f"output {k} is {x.dtype}{x.shape}, expected {n.dtype}{n.shape}"
-        if x.dtype.kind != "f" or (case.spec.exact and executor != "jax"):
+        if x.dtype.kind != "f" or (spec.exact and executor != "jax"):
             same = np.array_equal(x, n, equal_nan=x.dtype.kind == "f")
         else:
-            same = close(x, t, case.spec.slack)
+            same = close(x, t, spec.slack)
         if not same:
             return f"output {k}: {x!r}\nexpected {n!r}\ntruth {t!r}\ninputs {case.arrays!r}"
     return None
@@ -210,25 +235,20 @@ def seeds_of(case: Case, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 @functools.cache
-def jax_gradients(family: str, dtype: DType) -> tuple[list[Case], list[list[np.ndarray]], list[list[Any]]]:
-    """Cases, cotangents, and the gradients by JAX's own autodiff of one program with all of them."""
+def jax_gradients(family: str, dtype: DType) -> list[tuple[Case, list[np.ndarray], list[Any]]]:
+    """Cases, cotangents, and the gradients by JAX's own autodiff of one program with all of them
+    (none where JAX has no rule)."""
     rng = np.random.default_rng(3)
     cases = smooth_cases(family, dtype)
-    traced = trace_cases(cases)
-    graph = traced.graph
-    assert not traced.captures or graph.n_args == sum(len(c.arrays) for c in cases)
-    inputs = [np.array(a, order="C") for c in cases for a in c.arrays]
-    inputs += [c.tensor._storage.array for c in traced.captures]
     seeds = [seeds_of(c, rng) for c in cases]
-    cotangents = [s for group in seeds for s in group]
-    _, pull = jax_oracle(graph)
-    found = pull(inputs, cotangents)
-    cut, position = [], 0
-    for case in cases:
-        part = found[position : position + len(case.arrays)]
-        cut.append([g for g in part if g is not None])
-        position += len(case.arrays)
-    return cases, seeds, cut
+    known = [i for i, c in enumerate(cases) if c.spec.jax_grad]
+    program = Program([cases[i] for i in known])
+    _, pull = jax_oracle(program.graph, QUICK_XLA)
+    found = iter(pull(program.inputs, [s for i in known for s in seeds[i]]))
+    grads: list[list[Any]] = [[] for _ in cases]
+    for i in known:
+        grads[i] = [g for _ in cases[i].arrays if (g := next(found)) is not None]
+    return list(zip(cases, seeds, grads))
 
 
 def directional(case: Case, seeds: list[np.ndarray], step: float = 1e-6) -> tuple[float, float]:

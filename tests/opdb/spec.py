@@ -49,6 +49,9 @@ class OpSpec:
         special: whether NaN, infinities and signed zeros are among the values.
         exact: equal to NumPy's rules to the last bit on every executor.
         slack: factor on the tolerance, with the reason beside it.
+        jax_grad: whether JAX has a gradient to compare with.
+        whole: made of sums, products, comparisons and movement alone, so that small whole numbers
+            give the same bits in whatever order (`exact` ones are anyway).
         numeric: whether finite differences say anything (not through a rounding).
         jax_skip: why JAX is not compared on samples that are not finite.
     """
@@ -67,6 +70,8 @@ class OpSpec:
     slack: float = 1.0
     jax_skip: str = ""
     numeric: bool = True
+    jax_grad: bool = True
+    whole: bool = False
 
     def __str__(self) -> str:
         return self.name
