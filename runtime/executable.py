@@ -33,7 +33,12 @@ from gradc.tracer.errors import ArgumentError, ExecutionError, GradcError, Inter
 from gradc.tracer.graph.dims import known, known_shape, numel
 from gradc.tracer.graph.ir import Graph
 from gradc.tracer.graph.types import TensorType
-from gradc.tracer.rules.failures import check_failed, division_by_zero, index_out_of_range
+from gradc.tracer.rules.failures import (
+    as_called,
+    check_failed,
+    division_by_zero,
+    index_out_of_range,
+)
 from gradc.tracer.storage import Array, Storage
 
 ALIGNMENT = 64
@@ -94,10 +99,10 @@ def check_error(site: CheckSite | None, record: ErrorRecord) -> GradcError:
     if site is None:
         return ExecutionError(f"a check of eqn {record.eqn} failed")
     if site.kind == "index":
-        return index_out_of_range(
-            site.prim, record.index, axis=record.axis, size=record.limit, operands=site.operands,
-            loc=site.loc,
+        error = index_out_of_range(
+            site.prim, record.index, axis=record.axis, size=record.limit, loc=site.loc
         )
+        return as_called(error, site.prim, site.operands)
     if site.kind == "division":
         return division_by_zero(site.prim, loc=site.loc)
     return check_failed(site.message, loc=site.loc)

@@ -493,9 +493,7 @@ def as_operand(value: Any) -> Any:
         return value
     if isinstance(value, (np.ndarray, np.generic)):
         return as_tensor(value)
-    raise ArgumentTypeError(
-        f"expected a tensor or a number, not {type(value).__name__}", loc=user_location(3)
-    )
+    raise _no_tensor(value)
 
 
 def as_tensor(value: Any) -> Tensor:
@@ -506,7 +504,15 @@ def as_tensor(value: Any) -> Tensor:
         if CONTEXT.trace is not None:
             return CONTEXT.trace.capture_array(value)
         return new_tensor(native(value))
+    if not isinstance(value, (bool, int, float, np.generic)):
+        raise _no_tensor(value)
     return constant(np.asarray(value, _number_dtype(value)))
+
+
+def _no_tensor(value: Any) -> ArgumentTypeError:
+    return ArgumentTypeError(
+        f"expected a tensor or a number, not {type(value).__name__}", loc=user_location()
+    )
 
 
 def _number_dtype(value: Any) -> Any:

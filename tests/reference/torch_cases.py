@@ -305,10 +305,56 @@ def creation() -> list[Case]:
     ]  # fmt: skip
 
 
+def kinks() -> list[Case]:
+    """Every primitive whose derivative jumps, ends or is shared at a tie."""
+    at = f64(-1, -0.0, 0, 1, 2)
+    ends, tied = f64(-1, 1), f64(3, 1, 3, 3, 1)
+    ties = np.array([[3.0, 1, 3], [1, 1, 3], [3, 3, 3]])
+    zeros = np.array([[2.0, 0, 3], [0, 5, 0], [1, 2, 4]])
+    grid_x, grid_y = (g.ravel() for g in np.meshgrid(at, at))
+    one = {
+        "abs": at, "sign": at, "floor": at, "ceil": at, "trunc": at, "round": at, "sqrt": at[1:],
+        "rsqrt": at[1:], "log": at[1:], "log1p": f64(-1, 0), "asin": ends, "acos": ends,
+        "atanh": ends, "erfinv": ends, "acosh": f64(1), "tan": at, "reciprocal": at,
+        "square": at, "exp": f64(-inf, 0, 800), "expm1": f64(-inf, 0, -0.0), "tanh": f64(-inf, inf),
+        "sigmoid": f64(-inf, inf, -800, 800), "lgamma": f64(1, 2), "asinh": at, "logsigmoid": at,
+    }  # fmt: skip
+    two = ("maximum", "minimum", "atan2", "hypot", "div", "mul", "sub", "logaddexp", "fmod",
+           "remainder")  # fmt: skip
+    cases = [Case(f"kink_{n}", lambda T, x, n=n: getattr(T, n)(x), (v,), 1) if n != "logsigmoid"
+             else Case("kink_logsigmoid", lambda T, x: T.F.logsigmoid(x), (v,), 1)
+             for n, v in one.items()]  # fmt: skip
+    cases += [Case(f"kink_{n}", lambda T, x, y, n=n: getattr(T, n)(x, y), (grid_x, grid_y), 1)
+              for n in two]  # fmt: skip
+    return [
+        *cases,
+        Case("kink_pow", lambda T, x, y: T.pow(x, y), (grid_x, np.abs(grid_y)), 1),
+        Case("kink_pow_number", lambda T, x: (x**0, x**1, x**2, x**3, T.abs(x) ** 0.5), (at,), 1),
+        Case("kink_clamp", lambda T, x: T.clamp(x, -1, 1), (at,), 1),
+        Case("kink_clamp_tensors", lambda T, x, a, b: T.clamp(x, a, b),
+             (at, f64(-1, 0, 0, 0, 0), f64(1, 1, 0, 1, 1)), 1),
+        Case("kink_where", lambda T, x: T.where(x > 0, T.sqrt(x), x), (at,), 1),
+        Case("kink_prod", lambda T, x: T.prod(x), (zeros,), 1),
+        Case("kink_prod_rows", lambda T, x: T.prod(x, 1), (zeros,), 1),
+        Case("kink_amax", lambda T, x: (T.amax(x, 1), T.amin(x, 0)), (ties,), 1),
+        Case("kink_max_dim", lambda T, x: (T.max(x, 1)[0], T.min(x, 0)[0]), (ties,), 1),
+        Case("kink_max", lambda T, x: (T.max(x), T.min(x)), (ties,), 1),
+        Case("kink_sort", lambda T, x: T.sort(x, stable=True)[0], (tied,), 1),
+        Case("kink_median", lambda T, x: T.median(x), (f64(1, 5, 2),), 1),
+        Case("kink_cumsum", lambda T, x: T.cumsum(x, 0), (tied,), 1),
+        Case("kink_relu", lambda T, x: T.relu(x), (f64(-1, -0.0, 0, 1, nan),), 1),
+        Case("kink_l1", lambda T, x, y: T.F.l1_loss(x, y), (at, at * f64(1, 1, 1, 1, 0)), 1),
+        Case("kink_softmax", lambda T, x: T.softmax(x, 0), (f64(-inf, 0, 800),), 1),
+        Case("kink_logsumexp", lambda T, x: T.logsumexp(x, 1),
+             (np.array([[-inf, 0], [5.0, 5.0]]),), 1),
+    ]  # fmt: skip
+
+
 GROUPS: dict[str, list[Case]] = {
     group.__name__: group()
     for group in (
         activations, losses, attention, reductions, products, shapes, indices, bools, creation,
+        kinks,
     )
 }  # fmt: skip
 # What only looks at values, and so is not for a static graph.

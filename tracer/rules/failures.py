@@ -9,6 +9,7 @@ An executor adds what only it knows, `located(error, eqn)`: the function the use
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from gradc.tracer.errors import (
@@ -29,13 +30,11 @@ def index_out_of_range(
     *,
     axis: int,
     size: int,
-    operands: Sequence[str] = (),
     loc: Location | None = None,
 ) -> IndexOutOfRange:
     """The error of `gather` and `scatter`, under the name of what the user called."""
     return IndexOutOfRange(
         f"{name}: index {index} is out of range for axis {axis} with size {size}",
-        operands=operands,
         loc=loc,
     )
 
@@ -45,13 +44,28 @@ def called_name(prim: str, scope: Sequence[str]) -> str:
     return scope[-1] if scope else prim
 
 
+# These move their dimension to the end first, so that the eqn's axis and types are not the user's.
+_REORDERED = ("gather", "take_along_dim", "scatter", "scatter_add")
+_AXIS = re.compile(r"axis \d+ with size")
+
+
+def as_called(error: GradcError, name: str, operands: Sequence[str]) -> GradcError:
+    """A failed index with the operands, as far as they are what the user gave to `name`."""
+    if name in _REORDERED:
+        error.what = _AXIS.sub("a dimension of size", error.what)
+    else:
+        error.operands = tuple(operands)
+    return error
+
+
 def in_words_of_user(
     error: GradcError, prim: str, scope: Sequence[str], types: Sequence[TensorType]
 ) -> GradcError:
     """A failed index under the name of what the user called, with the operands."""
     if isinstance(error, IndexOutOfRange) and not error.operands:
-        error.what = error.what.replace(prim, called_name(prim, scope), 1)
-        error.operands = tuple(map(str, types))
+        name = called_name(prim, scope)
+        error.what = error.what.replace(prim, name, 1)
+        return as_called(error, name, [str(t) for t in types])
     return error
 
 

@@ -91,7 +91,8 @@ GRADC_INLINE double gradc_lgamma_f64(double x)
     const double s = fold <= 0.25 ? gradc_sin_pi_small(fold) : gradc_cos_pi_small(0.5 - fold);
     const double below_half = -gradc_log_f64(a < 1e-9 ? a : s * 0.3183098861837907) - g;
     const double z = reflected ? below_half : g;
-    return a == GRADC_INF_F64 ? GRADC_INF_F64 : z;
+    const int pole = reflected & (fold == 0.0); /* 0 and the negative integers */
+    return (a == GRADC_INF_F64) | pole ? GRADC_INF_F64 : z;
 }
 
 /* at most 1 ulp for x > 0; below 0 as above */
