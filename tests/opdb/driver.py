@@ -103,27 +103,37 @@ class Program:
 
 
 @functools.cache
-def batch(
-    family: str, dtype: DType, exact: bool = False, flags: tuple[str, ...] = QUICK_C
-) -> list[Case]:
-    """Every case of the family, run once per session on every executor.
+def reference(family: str, dtype: DType, exact: bool = False) -> list[Case]:
+    """Every case of the family with its truth, eagerly and by NumPy's rules on the graph.
 
     Args:
         exact: small whole numbers instead of the samples' values.
-        flags: the C compiler's, behind gradc's own.
     """
     specs = [s for s in FAMILIES[family] if dtype in s.dtypes and (s.exact or s.whole or not exact)]
     cases = [Case(s, whole(a) if exact else a) for s in specs for a in samples_of(s, dtype)]
-    everything = Program(cases)
-    everything.keep("numpy", NumpyExecutable(everything.graph))
-    everything.keep_truth()
+    program = Program(cases)
+    program.keep("numpy", NumpyExecutable(program.graph))
+    program.keep_truth()
     for case in cases:
         case.results["eager"] = run_eager(case)
-    compiled = Program([c for c in cases if c.contiguous])
-    module = lower_c(compiled.graph, verify=True)
+    return cases
+
+
+@functools.cache
+def batch(
+    family: str, dtype: DType, exact: bool = False, flags: tuple[str, ...] = QUICK_C
+) -> list[Case]:
+    """The cases of `reference`, run once per session through C and JAX too.
+
+    Args:
+        flags: the C compiler's, behind gradc's own.
+    """
+    cases = reference(family, dtype, exact)
+    program = Program([c for c in cases if c.contiguous])
+    module = lower_c(program.graph, verify=True)
     library = load_quickly(module, flags)
-    compiled.keep("c", CExecutable(compiled.graph, module, library))
-    compiled.keep("jax", JaxExecutable(compiled.graph, QUICK_XLA))
+    program.keep("c", CExecutable(program.graph, module, library))
+    program.keep("jax", JaxExecutable(program.graph, QUICK_XLA))
     return cases
 
 

@@ -82,7 +82,7 @@ OWN = {"where", "threefry2x32", "bitcast", "arithmetic with numbers", "mixed dty
 
 MISTAKES: dict[str, list[Mistake]] = {
     **{s.name: unary(s.name) for s in ELEMENTWISE if s.name not in BINARY | OWN and "cast" not in s.name},
-    **{name: binary(name) for name in BINARY},
+    **{name: binary(name) for name in sorted(BINARY)},
     **{
         s.name: [(lambda: X.to("float128"), ArgumentTypeError, "is not a dtype")]
         for s in ELEMENTWISE if s.name.startswith("cast")

@@ -17,7 +17,7 @@ SUMS = (*FLOATS, int32, int64)
 
 def axes_samples(rng, dtype, spec):
     """Shapes for reductions: no empty axis, since some have no identity."""
-    for shape in ((1,), (5,), (37,), (3, 4), (2, 3, 5), (4, 1, 2), (40, 3)):
+    for shape in ((), (1,), (5,), (37,), (3, 4), (2, 3, 5), (4, 1, 2), (40, 3)):
         yield [draw(rng, shape, dtype, spec)]
     yield [draw(rng, (6, 8), dtype, spec).T]
     yield [draw(rng, (6, 8), dtype, spec)[::-1, ::2]]
