@@ -43,12 +43,14 @@ class Result:
             a new tensor on its memory), or `"tensor"`.
         chain: the views that lead from there to the result.
         grad_index: which of the differentiable results it is, or None.
+        detached: whether it is an argument without its history.
     """
 
     source: str
     value: Any
     chain: Chain = ()
     grad_index: int | None = None
+    detached: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -301,7 +303,8 @@ def _argument_result(
     if position in arguments.donated and trace.values[leaf._storage] not in trace.arguments:
         return _fresh_result(leaf, shared, made, outputs)
     arguments.handed_on.add(position)
-    return Result("argument", position, leaf._chain)
+    detached = arguments.stand_ins[position].requires_grad and not leaf.requires_grad
+    return Result("argument", position, leaf._chain, detached=detached)
 
 
 def _fresh_result(
@@ -472,6 +475,8 @@ class Specialization:
             tensor = leaves[r.value]
             if not isinstance(tensor, Tensor):
                 tensor = new_tensor(np.array(tensor))
+            elif r.detached:
+                tensor = tensor.alias()
         else:
             tensor = r.value
         for prim, params in r.chain:

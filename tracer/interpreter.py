@@ -334,7 +334,7 @@ class Plan:
     def expand(self, i: int, value: Tensor | Scalar) -> Tensor:
         """Operand `i`, cast and broadcast, by strict ops."""
         if not isinstance(value, Tensor):
-            return full(self.type.shape, value, self.type.dtype)
+            return full(self.type.shape, _wrap(value, self.type.dtype), self.type.dtype)
         if value.dtype is not self.type.dtype:
             return broadcast_to(ops.cast(value, dtype=self.type.dtype), self.type.shape)
         return broadcast_to(value, self.type.shape)

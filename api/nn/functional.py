@@ -7,41 +7,29 @@
 from __future__ import annotations
 
 import math as _math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
 
-import gradc.tracer.methods  # noqa: F401  (wires the tensors below)
 from gradc.tracer import functional as f
 from gradc.tracer import ops
 from gradc.tracer.context import composite
 from gradc.tracer.errors import ArgumentError, DTypeError, ShapeError
 from gradc.tracer.functional import (
-    celu,
-    elu,
     gelu,
     glu,
     hardshrink,
-    hardsigmoid,
-    hardswish,
-    hardtanh,
-    leaky_relu,
     linear,
     logsigmoid,
-    mish,
     one_hot,
     pad,
     prelu,
-    relu,
-    relu6,
-    selu,
     sigmoid,
-    silu,
     softplus,
     softshrink,
     softsign,
     tanh,
     tanhshrink,
-    threshold,
 )
 from gradc.tracer.functional.dimensions import read_shape
 from gradc.tracer.functional.math import decay
@@ -49,10 +37,38 @@ from gradc.tracer.graph import dims
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import float32
 from gradc.tracer.interpreter import as_tensor, full
+from gradc.tracer.methods import in_place
 from gradc.tracer.random import Generator, default_generator, unit
 from gradc.tracer.tensor import Tensor
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 log_sigmoid = logsigmoid
+
+
+def _or_in_place(function: Function) -> Function:
+    """`function` with torch's `inplace`: the result is written into the input."""
+    write_result = in_place(function, function.__name__ + "_")
+
+    @wraps(function)
+    def apply(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
+        return (write_result if inplace else function)(input, *args, **kwargs)
+
+    return apply  # type: ignore[return-value]
+
+
+celu = _or_in_place(f.celu)
+elu = _or_in_place(f.elu)
+hardsigmoid = _or_in_place(f.hardsigmoid)
+hardswish = _or_in_place(f.hardswish)
+hardtanh = _or_in_place(f.hardtanh)
+leaky_relu = _or_in_place(f.leaky_relu)
+mish = _or_in_place(f.mish)
+relu = _or_in_place(f.relu)
+relu6 = _or_in_place(f.relu6)
+selu = _or_in_place(f.selu)
+silu = _or_in_place(f.silu)
+threshold = _or_in_place(f.threshold)
 
 
 def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:

@@ -449,3 +449,16 @@ def test_views_that_were_one_and_are_two_are_two_arguments():
     assert f(x[0], x[1]).tolist() == [13.0, 24.0]
     assert f(x[1], x[1]).tolist() == [33.0, 44.0]
     assert len(f.recompiles()) == 1
+
+
+def test_an_argument_is_returned_with_and_without_its_history(wrap):
+    x = gradc.ones(2, requires_grad=True)
+
+    def f(x):
+        return x, x.detach(), x.detach()[:1], x.detach()
+
+    same, plain, view, again = wrap(f)(x)
+    assert same is x
+    assert not any(t.requires_grad for t in (plain, view, again))
+    plain[0] = 5.0
+    assert x.tolist() == [5.0, 1.0] and view.tolist() == [5.0]

@@ -160,3 +160,42 @@ def test_data_loader():
     assert sorted(int(p[i][1]) for p in parts for i in range(len(p))) == list(range(10))
     with pytest.raises(ArgumentError, match="Size mismatch"):
         TensorDataset(x, y[:3])
+
+
+ACTIVATIONS = {
+    nn.ReLU6: F.relu6, nn.SELU: F.selu, nn.CELU: F.celu, nn.Hardsigmoid: F.hardsigmoid,
+    nn.Hardswish: F.hardswish, nn.Mish: F.mish, nn.Softsign: F.softsign,
+    nn.Tanhshrink: F.tanhshrink, nn.Hardtanh: F.hardtanh, nn.Softshrink: F.softshrink,
+    nn.Hardshrink: F.hardshrink, nn.GLU: F.glu,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ACTIVATIONS, ids=lambda m: m.__name__)
+def test_activations_are_their_functions(module):
+    x = gradc.linspace(-7, 7, 8)
+    assert module()(x).tolist() == ACTIVATIONS[module](x).tolist()
+
+
+def test_activations_with_parameters():
+    x = gradc.tensor([[-2.0, 2.0], [4.0, -4.0]])
+    assert nn.Threshold(1.0, 9.0)(x).tolist() == [[9.0, 2.0], [4.0, 9.0]]
+    prelu = nn.PReLU(2)
+    prelu.weight.data[1] = 0.5
+    assert prelu(x).tolist() == [[-0.5, 2.0], [4.0, -2.0]]
+    prelu(x).sum().backward()
+    assert prelu.weight.grad.tolist() == [-2.0, -4.0]
+    assert repr(nn.ReLU(inplace=True)) == "ReLU(inplace=True)" and repr(nn.ReLU()) == "ReLU()"
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_activations_in_place(compiled):
+    def f(x):
+        h = x * 1.0
+        out = nn.ReLU(inplace=True)(h)
+        F.leaky_relu(h, 0.5, inplace=True)
+        (g,) = gradc.autograd.grad((h * h).sum(), x)
+        return h, out, g
+
+    x = gradc.tensor([-1.0, 3.0], requires_grad=True)
+    h, out, g = (gradc.compile(f) if compiled else f)(x)
+    assert h.tolist() == out.tolist() == [0.0, 3.0] and g.tolist() == [0.0, 6.0]

@@ -296,6 +296,13 @@ def bools() -> list[Case]:
     ]
 
 
+def numbers() -> list[Case]:
+    u8, i8 = np.array([1, 200], np.uint8), np.array([1, -100], np.int8)
+    return [
+        Case("number_wraps", lambda T, x, y: (x + 300, x < 300, x > -1, y * 200), (u8, i8)),
+    ]
+
+
 def creation() -> list[Case]:
     return [
         Case("new_zeros", lambda T, x: (x.new_zeros(2, 3), x.new_ones((2,))), (V4,), 0),
@@ -353,8 +360,8 @@ def kinks() -> list[Case]:
 GROUPS: dict[str, list[Case]] = {
     group.__name__: group()
     for group in (
-        activations, losses, attention, reductions, products, shapes, indices, bools, creation,
-        kinks,
+        activations, losses, attention, reductions, products, shapes, indices, bools, numbers,
+        creation, kinks,
     )
 }  # fmt: skip
 # What only looks at values, and so is not for a static graph.
