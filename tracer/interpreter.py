@@ -59,9 +59,15 @@ def scalar(value: Scalar, dtype: DType) -> Tensor:
 
 def full(shape: Shape, value: Scalar, dtype: DType) -> Tensor:
     """A constant of one value everywhere."""
-    if CONTEXT.trace is not None:
-        zero_d = CONTEXT.trace.literal(value, dtype)
-        return ops.broadcast(zero_d, shape=tuple(shape), axes=()) if shape else zero_d
+    trace = CONTEXT.trace
+    if trace is not None:
+        number = trace.literal(value, dtype)
+        if not shape:
+            return number
+        # Memory of its own: a view that repeats the number could not be written.
+        params = Params(shape=tuple(shape), axes=())
+        (var,) = trace.emit(ops.broadcast, [trace.read(number)], params)
+        return trace.tensor(var)
     return new_tensor(np.full(dims.known_shape(shape), value, dtype.numpy))
 
 

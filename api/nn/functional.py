@@ -9,7 +9,7 @@ from __future__ import annotations
 import math as _math
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 from gradc.tracer import functional as f
 from gradc.tracer import ops
@@ -41,12 +41,10 @@ from gradc.tracer.methods import in_place
 from gradc.tracer.random import Generator, default_generator, unit
 from gradc.tracer.tensor import Tensor
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
 log_sigmoid = logsigmoid
 
 
-def _or_in_place(function: Function) -> Function:
+def _or_in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """`function` with torch's `inplace`: the result is written into the input."""
     write_result = in_place(function, function.__name__ + "_")
 
@@ -54,7 +52,7 @@ def _or_in_place(function: Function) -> Function:
     def apply(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
         return (write_result if inplace else function)(input, *args, **kwargs)
 
-    return apply  # type: ignore[return-value]
+    return apply
 
 
 celu = _or_in_place(f.celu)

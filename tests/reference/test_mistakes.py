@@ -11,6 +11,7 @@ from gradc import nn
 from gradc.errors import (
     ArgumentError,
     ArgumentTypeError,
+    AssertionFailed,
     DTypeError,
     IndexOutOfRange,
     ShapeError,
@@ -134,3 +135,15 @@ def test_a_failed_lookup_names_the_function_and_the_operands(name, backend):
     assert "test_mistakes.py:" in str(e.value)
     for operand in operands:
         assert operand in str(e.value)
+
+
+@pytest.mark.parametrize("backend", ["eager", "c", "numpy"])
+def test_one_hot_checks_its_classes(backend):
+    def function(i):
+        return F.one_hot(i, 3)
+
+    call = function if backend == "eager" else gradc.compile(function, backend=backend)
+    assert call(gradc.tensor([2, 0])).tolist() == [[0, 0, 1], [1, 0, 0]]
+    for bad in ([0, 3], [-1, 0]):
+        with pytest.raises(AssertionFailed, match=r"smaller than 3\n  test_mistakes\.py:"):
+            call(gradc.tensor(bad))

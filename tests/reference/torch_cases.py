@@ -261,7 +261,15 @@ def indices() -> list[Case]:
         y[key] = value
         return y
 
+    def filled(T: Namespace, x: Any, v: Any) -> Any:
+        y = T.zeros(3, 4, dtype=T.float64)
+        y[1] = v
+        y[:, 2] += x[:, 0]
+        return y.mul_(2), T.ones(2).add_(1), T.full((2, 2), 3).fill_(1)
+
     return [
+        Case("store_into_new_memory", filled, (M34, V4)),
+        Case("one_hot", lambda T, i: T.nn.functional.one_hot(i, 4), (CLASSES,)),
         Case("index_true", lambda T, x: x[True], (M34,)),
         Case("index_false", lambda T, x: x[False], (M34,)),
         Case("index_true_inside", lambda T, x: x[:, True, 1], (M34,)),
