@@ -424,7 +424,7 @@ METHODS = (
     "bitwise_not", "bitwise_and", "bitwise_or", "bitwise_xor", "eq", "ne", "lt", "le", "gt",
     "ge", "masked_fill", "sum", "mean", "prod", "max", "min", "amax", "amin", "argmax", "argmin",
     "any", "all", "var", "std", "norm", "logsumexp", "softmax", "log_softmax", "cumsum",
-    "cumprod", "diff",
+    "cumprod", "diff", "nansum", "nanmean", "nan_to_num", "xlogy",
     "reshape", "view", "permute", "transpose", "t", "swapaxes", "squeeze", "unsqueeze", "expand",
     "expand_as", "broadcast_to", "flatten", "flip", "roll", "split", "chunk",
     "unbind", "narrow", "repeat", "tile", "movedim", "triu", "tril", "diag",

@@ -87,6 +87,11 @@ def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Ten
     return f.log_softmax(input, _required(dim, "log_softmax"), dtype)
 
 
+def softmin(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """softmax(-x) along `dim`, which must be given."""
+    return f.softmax(f.neg(input), _required(dim, "softmin"), dtype)
+
+
 def _required(dim: int | None, name: str) -> int:
     if dim is None:
         raise ArgumentError(f"{name}: dim must be given", loc=user_location(3))
@@ -170,6 +175,32 @@ def smooth_l1_loss(
     if beta == 0:
         return l1_loss(input, target, reduction)
     return _reduced(f.div(_huber(input, target, beta), beta), reduction)
+
+
+def kl_div(
+    input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False
+) -> Tensor:
+    """target * (log(target) - input), where `input` holds log-probabilities.
+
+    Args:
+        reduction: also "batchmean", the sum over the size of the first axis.
+        log_target: the target holds log-probabilities, too.
+    """
+    if log_target:
+        loss = f.mul(f.exp(target), f.sub(target, input))
+    else:
+        loss = f.sub(f.xlogy(target, target), f.mul(target, input))
+    if reduction == "batchmean":
+        return f.div(f.sum(loss), float(dims.known(input.shape[0])))
+    return _reduced(loss, reduction)
+
+
+@composite("cosine_similarity")
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """The cosine of the angle between two tensors along `dim`; they broadcast."""
+    lengths = (f.clamp(f.norm(x, 2, dim, True), eps) for x in f.broadcast_tensors(x1, x2))
+    first, second = (f.div(x, n) for x, n in zip((x1, x2), lengths))
+    return f.sum(f.mul(first, second), dim)
 
 
 @composite("binary_cross_entropy")
@@ -515,10 +546,11 @@ def _softmax_of_seen(scores: Tensor) -> Tensor:
 
 
 __all__ = [
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "cross_entropy", "dropout",
-    "elu", "embedding", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh",
-    "huber_loss", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_sigmoid", "log_softmax",
-    "logsigmoid", "mish", "mse_loss", "nll_loss", "normalize", "one_hot", "pad", "prelu", "relu",
-    "relu6", "scaled_dot_product_attention", "selu", "sigmoid", "silu", "smooth_l1_loss",
-    "softmax", "softplus", "softshrink", "softsign", "tanh", "tanhshrink", "threshold",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "cosine_similarity",
+    "cross_entropy", "dropout", "elu", "embedding", "gelu", "glu", "hardshrink", "hardsigmoid",
+    "hardswish", "hardtanh", "huber_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu",
+    "linear", "log_sigmoid", "log_softmax", "logsigmoid", "mish", "mse_loss", "nll_loss",
+    "normalize", "one_hot", "pad", "prelu", "relu", "relu6", "scaled_dot_product_attention",
+    "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softmin", "softplus", "softshrink",
+    "softsign", "tanh", "tanhshrink", "threshold",
 ]  # fmt: skip

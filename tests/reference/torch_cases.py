@@ -155,6 +155,20 @@ def losses() -> list[Case]:
              (bound, bound * 0)),
         Case("smooth_l1_beta_0", lambda T, x, y: T.F.smooth_l1_loss(x, y, beta=0.0),
              (bound, bound * 0)),
+        *[Case(f"kl_div_{r}", lambda T, x, y, r=r: T.F.kl_div(x, y, reduction=r),
+               (f64((-1, -2), (-3, -0.1)), f64((0.4, 0.6), (0.1, 0.9))))
+          for r in ("none", "sum", "batchmean")],
+        Case("kl_div_zero", lambda T, x, y: T.F.kl_div(x, y.detach(), reduction="sum"),
+             (f64(-1, -2), f64(0, 1))),
+        Case("kl_div_log", lambda T, x, y: T.F.kl_div(
+            x, y, reduction="sum", log_target=True), (f64(-1, -2), f64(-0.5, -1.5))),
+        Case("cosine_similarity", lambda T, x, y: T.F.cosine_similarity(x, y),
+             (M34, N34)),
+        Case("cosine_similarity_0", lambda T, x, y: T.F.cosine_similarity(x, y),
+             (M34 * 0, N34), 1),
+        Case("cosine_similarity_row", lambda T, x, y: T.F.cosine_similarity(
+            x, y, dim=-1), (M34, V4)),
+        Case("softmin", lambda T, x: T.F.softmin(x, 1), (M34,)),
         Case("cross_entropy_smoothing_1", lambda T, x, t: T.F.cross_entropy(
             x, t, label_smoothing=1.0), (M34, CLASSES)),
     ]  # fmt: skip
@@ -189,6 +203,10 @@ def reductions() -> list[Case]:
         *[Case(f"norm_{p}_at_0", lambda T, x, p=p: T.norm(x, p), (some * 0,), 1) for p in powers],
         *[Case(f"norm_{p}_some_0", lambda T, x, p=p: T.norm(x, p), (some,), 1) for p in powers],
         *[Case(f"norm_{p}", lambda T, x, p=p: T.norm(x, p, dim=1), (M34,)) for p in powers],
+        Case("var_mean", lambda T, x: T.var_mean(x, 1, keepdim=True), (M34,)),
+        Case("std_mean", lambda T, x: T.std_mean(x), (M34,)),
+        Case("nansum", lambda T, x: T.nansum(x, 0), (f64((1, nan), (nan, nan), (2, -1)),)),
+        Case("nanmean", lambda T, x: T.nanmean(x, 0), (f64((1, nan), (nan, nan), (2, -1)),)),
         Case("norm_0", lambda T, x: T.norm(x, 0), (some,), 0),
         Case("logsumexp_empty", lambda T, x: T.logsumexp(x, 0), (empty,), 1),
         Case("logsumexp_empty_keepdim", lambda T, x: T.logsumexp(x, 0, keepdim=True), (empty,), 1),
@@ -269,7 +287,7 @@ def indices() -> list[Case]:
 
     return [
         Case("store_into_new_memory", filled, (M34, V4)),
-        Case("one_hot", lambda T, i: T.nn.functional.one_hot(i, 4), (CLASSES,)),
+        Case("one_hot", lambda T, i: T.F.one_hot(i, 4), (CLASSES,)),
         Case("index_true", lambda T, x: x[True], (M34,)),
         Case("index_false", lambda T, x: x[False], (M34,)),
         Case("index_true_inside", lambda T, x: x[:, True, 1], (M34,)),
@@ -307,6 +325,10 @@ def bools() -> list[Case]:
 def numbers() -> list[Case]:
     u8, i8 = np.array([1, 200], np.uint8), np.array([1, -100], np.int8)
     return [
+        Case("nan_to_num", lambda T, x: (T.nan_to_num(x), T.nan_to_num(x, 1.0, 2.0, -2.0)),
+             (f64(nan, inf, -inf, 3),), 1),
+        Case("xlogy", lambda T, x, y: T.xlogy(x, y), (f64(2, 0, 1, 3), f64(3, 2, 0.5, 1))),
+        Case("xlogy_0", lambda T, x, y: T.xlogy(x, y), (f64(0, 0, 0, 1), f64(0, inf, nan, 0)), 0),
         Case("number_wraps", lambda T, x, y: (x + 300, x < 300, x > -1, y * 200), (u8, i8)),
     ]
 

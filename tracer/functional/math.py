@@ -393,6 +393,29 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor
     return add(input, div(first, tensor2))
 
 
+@composite("xlogy")
+def xlogy(input: Any, other: Any) -> Tensor:
+    """input * log(other), and 0 where input is 0 and other is no NaN."""
+    off = logical_or(le(other, 0), isinf(other))
+    zero = logical_and(eq(input, 0), off)
+    return mul(input, log(where(zero, 1.0, other)))
+
+
+@composite("nan_to_num")
+def nan_to_num(
+    input: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """NaN and infinities replaced by numbers; the infinities by the extremes of the dtype."""
+    x = as_tensor(input)
+    if not x.dtype.is_float:
+        return clone(x)
+    limits = np.finfo(x.dtype.numpy)
+    high = float(limits.max) if posinf is None else posinf
+    low = float(limits.min) if neginf is None else neginf
+    finite = where(eq(x, math.inf), high, where(eq(x, -math.inf), low, x))
+    return where(isnan(x), nan, finite)
+
+
 @composite("hypot")
 def hypot(input: Any, other: Any) -> Tensor:
     """sqrt(input**2 + other**2)."""

@@ -138,6 +138,40 @@ def var(
 
 
 @numpy_names
+def var_mean(input: Any, dim: Any = None, **options: Any) -> tuple[Tensor, Tensor]:
+    """`var` (with its options) and `mean`."""
+    return var(input, dim, **options), mean(input, dim, options.get("keepdim", False))
+
+
+@numpy_names
+def std_mean(input: Any, dim: Any = None, **options: Any) -> tuple[Tensor, Tensor]:
+    """`std` (with its options) and `mean`."""
+    return std(input, dim, **options), mean(input, dim, options.get("keepdim", False))
+
+
+@numpy_names
+@composite("nansum")
+def nansum(
+    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """`sum` that counts NaN as 0."""
+    x = as_tensor(input)
+    return sum(math.where(math.isnan(x), 0, x), dim, keepdim, dtype=dtype)
+
+
+@numpy_names
+@composite("nanmean")
+def nanmean(
+    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None
+) -> Tensor:
+    """`mean` of what is not NaN."""
+    x = as_tensor(input)
+    x = x if dtype is None else x.to(dtype)
+    count = sum(math.logical_not(math.isnan(x)), dim, keepdim, dtype=x.dtype)
+    return math.div(nansum(x, dim, keepdim), count)
+
+
+@numpy_names
 @composite("std")
 def std(
     input: Any,
@@ -508,5 +542,6 @@ def median(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
 __all__ = [
     "ValuesIndices", "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "count_nonzero",
     "cumprod", "cumsum", "diff", "elementwise", "get_default_dtype", "log_softmax", "logsumexp",
-    "max", "mean", "median", "min", "norm", "prod", "softmax", "sort", "std", "sum", "topk", "var",
+    "max", "mean", "median", "min", "nanmean", "nansum", "norm", "prod", "softmax", "sort", "std",
+    "std_mean", "sum", "topk", "var", "var_mean",
 ]  # fmt: skip
