@@ -102,6 +102,9 @@ class Watch:
 
     def __exit__(self, *exc: object) -> None:
         _reinstall_profile(self._previous)
+        # A collection may fall into the trace; what it calls is no part of the program.
+        for callback in gc.callbacks:
+            self._ran.pop(getattr(callback, "__code__", None), None)  # type: ignore[arg-type]
         if CONTEXT.trace is not None:
             self._hyperparameters = set(CONTEXT.trace.hyperparameters)
         self._restore()

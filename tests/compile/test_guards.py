@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cProfile
+import gc
 import sys
 import types
 
@@ -352,3 +353,30 @@ def test_the_contents_of_an_array_are_compared_only_if_python_may_read_them():
 def test_attributes_that_code_mentions(function, attributes, reflective):
     found = mentions(function.__code__)
     assert found.attributes == attributes and found.reflective is reflective
+
+
+COLLECTIONS = 0
+
+
+def count_collections(phase, info):
+    global COLLECTIONS
+    COLLECTIONS += 1
+
+
+def test_a_garbage_collection_during_the_trace_is_not_watched():
+    gc.callbacks.append(count_collections)
+    try:
+
+        @gradc.compile(backend="numpy")
+        def f(x):
+            gc.collect()
+            return x * 2
+
+        before = COLLECTIONS
+        f(gradc.ones(2))
+        assert before < COLLECTIONS
+        gc.collect()
+        f(gradc.ones(2))
+        assert f.recompiles() == []
+    finally:
+        gc.callbacks.remove(count_collections)
