@@ -26,7 +26,10 @@ import optree
 
 from gradc.codegen.passes.dce import dce
 from gradc.codegen.passes.widen import widen
+from gradc.codegen.pipeline import PASSES_C, PASSES_JAX, PASSES_NUMPY, Pass
+from gradc.runtime.bisect import GradientFault, PassFault, first_faulty_gradient, first_faulty_pass
 from gradc.runtime.compare import Distance, program_bound, worst, wrong
+from gradc.runtime.compile import CompiledFunction
 from gradc.runtime.divergence import Divergence, first_divergence, wide_inputs
 from gradc.runtime.guards import Watch
 from gradc.runtime.jax_executable import jax_oracle
@@ -42,10 +45,11 @@ from gradc.tracer.graph.types import TensorType, dtype_of
 from gradc.tracer.rules.interpret import run_graph
 from gradc.tracer.storage import Array, Storage
 from gradc.tracer.tensor import Tensor
-from gradc.tracer.trace import Trace
+from gradc.tracer.trace import NeedsStatic, Trace
 
 BACKENDS = ("c", "jax")
 AUTODIFF = "jax autodiff"
+PASSES: dict[str, tuple[Pass, ...]] = {"c": PASSES_C, "jax": PASSES_JAX, "numpy": PASSES_NUMPY}
 
 
 @dataclass
@@ -61,6 +65,8 @@ class Report:
         failed: what each executor raised, if it did; `"float64"` for the reference itself.
         divergence: by executor, where it first departs.
         reproducer: by executor, the file that shows it.
+        faulty_pass: by executor, the pass that makes its program wrong.
+        faulty_gradient: the eqn whose gradient rule JAX does not agree with.
         autodiff: how far JAX's own gradients are from the truth, by the gradient's name.
     """
 
@@ -72,6 +78,8 @@ class Report:
     failed: dict[str, GradcError] = field(default_factory=dict)
     divergence: dict[str, Divergence] = field(default_factory=dict)
     reproducer: dict[str, Path] = field(default_factory=dict)
+    faulty_pass: dict[str, PassFault] = field(default_factory=dict)
+    faulty_gradient: GradientFault | None = None
     autodiff: dict[str, Distance] = field(default_factory=dict)
 
     @property
@@ -94,6 +102,9 @@ class Report:
             lines.append(f"{executor} is wrong: {', '.join(outputs)}")
             if executor == AUTODIFF:
                 lines.append("  (at kinks JAX follows other conventions, see the documentation)")
+                lines += _describe_gradient(self.graph, self.faulty_gradient)
+            if executor in self.faulty_pass:
+                lines += _describe_pass(self.faulty_pass[executor])
             if executor in self.divergence:
                 lines += _describe(self.graph, executor, self.divergence[executor])
             if executor in self.reproducer:
@@ -121,15 +132,41 @@ def _cell(distance: Distance) -> str:
 
 
 def _describe(graph: Graph, executor: str, found: Divergence) -> list[str]:
-    eqn: Eqn = found.eqn
-    names = graph_names(graph)
-    place = f"{eqn.loc}  {eqn.loc.text}" if eqn.loc is not None else "no line of Python"
     how = "by itself" if found.alone else "after the eqns before it, though right by itself"
     return [
-        f"  the first eqn that is wrong {how}: {place}",
-        f"    {format_eqn(eqn, names)}",
+        f"  the first eqn that is wrong {how}:",
+        *_show(graph, found.eqn),
         f"    {executor} gave {found.distance}",
     ]
+
+
+def _describe_pass(fault: PassFault) -> list[str]:
+    by = f"its rewrite {fault.rule}" if fault.rule else "it"
+    lines = [f"  pass {fault.number}, {fault.name}, makes the program wrong: {by} gave "
+             f"{fault.distance}"]  # fmt: skip
+    if fault.eqn is not None:
+        lines += _show(fault.before, fault.eqn)
+    return lines
+
+
+def _describe_gradient(graph: Graph, fault: GradientFault | None) -> list[str]:
+    if fault is None:
+        return []
+    return [
+        f"  the gradient rule of {fault.eqn.prim.name} for operand {fault.operand} gave "
+        f"{fault.distance}",
+        *_show(graph, fault.eqn),
+    ]
+
+
+def _show(graph: Graph, eqn: Eqn) -> list[str]:
+    names = graph_names(graph)
+    names |= {v: v.name or "_" for v in eqn.outputs if v not in names}
+    return [f"    {_line_of(eqn)}", f"    {format_eqn(eqn, names)}"]
+
+
+def _line_of(eqn: Eqn) -> str:
+    return f"{eqn.loc}  {eqn.loc.text}" if eqn.loc is not None else "no line of Python"
 
 
 # -- running --------------------------------------------------------------------------------------
@@ -153,6 +190,7 @@ def crosscheck_graph(
     names: Sequence[str] = (),
     backends: Sequence[str] = BACKENDS,
     folder: str | Path | None = None,
+    bisect: bool = True,
 ) -> Report:
     """Compare executors on a graph.
 
@@ -161,6 +199,7 @@ def crosscheck_graph(
         names: of the outputs, for the report.
         backends: what to compare beside NumPy; those that are not installed are skipped.
         folder: where to write a reproducer for each executor that is wrong; None writes none.
+        bisect: look for the pass that is at fault where an executor is wrong.
     """
     labels = list(names) or [f"output {i}" for i in range(len(graph.outputs))]
     report = Report(graph, labels)
@@ -173,6 +212,10 @@ def crosscheck_graph(
     for backend in ("numpy", *backends):
         _check(report, backend, inputs, truth, own)
         if report.wrong.get(backend):
+            if bisect:
+                fault = first_faulty_pass(graph, inputs, PASSES[backend])
+                if fault is not None:
+                    report.faulty_pass[backend] = fault
             _locate(report, backend, inputs, folder)
     return report
 
@@ -246,6 +289,7 @@ def crosscheck(
     *args: Any,
     backends: Sequence[str] = BACKENDS,
     folder: str | Path | None = ".",
+    bisect: bool = True,
     **kwargs: Any,
 ) -> Report:
     """Compare executors on a function, forward and backward.
@@ -257,23 +301,26 @@ def crosscheck(
 
     Args:
         fn: what could be given to `gradc.compile`.
-        args, kwargs: its arguments; Python numbers are taken as constants.
+        args, kwargs: its arguments, taken as `gradc.compile` takes them: Python numbers are
+            run-time numbers, unless they are needed as sizes.
         backends: what to compare beside NumPy; those that are not installed are skipped.
         folder: where to write a reproducer for each executor that is wrong; None writes none.
+        bisect: where one is wrong, look for the pass, or with JAX the gradient rule, at fault.
 
     Returns:
         A report; `report.ok` says whether all agree, `print(report)` shows the rest.
     """
     program = trace_with_gradients(fn, args, kwargs)
     report = crosscheck_graph(
-        program.graph, program.inputs, names=program.names, backends=backends, folder=folder
-    )
+        program.graph, program.inputs, names=program.names, backends=backends, folder=folder,
+        bisect=bisect,
+    )  # fmt: skip
     if "jax" in report.distances and program.gradients and not report.failed:
-        _check_autodiff(report, program)
+        _check_autodiff(report, program, bisect)
     return report
 
 
-def _check_autodiff(report: Report, program: Program) -> None:
+def _check_autodiff(report: Report, program: Program, bisect: bool) -> None:
     """Our gradients against JAX's of the same forward part."""
     graph, inputs = program.graph, program.inputs
     results = tuple(graph.outputs[o] for o, _ in program.differentiated)
@@ -288,26 +335,49 @@ def _check_autodiff(report: Report, program: Program) -> None:
         bound = program_bound(truth[output], gradient.dtype)
         if wrong(gradient, truth[output], own[output], bound):
             report.wrong.setdefault(AUTODIFF, []).append(name)
+    if bisect and AUTODIFF in report.wrong:
+        report.faulty_gradient = first_faulty_gradient(forward, inputs)
 
 
 def trace_with_gradients(
     fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
 ) -> Program:
     """The graph of `fn` and its gradients, and the inputs to run it on."""
-    fn = getattr(fn, "fn", fn)  # a compiled function is its Python function under a trace
+    static = fn.options.static if isinstance(fn, CompiledFunction) else frozenset()
+    fn = fn.fn if isinstance(fn, CompiledFunction) else fn
+    positions: frozenset[int] = frozenset()
+    while True:
+        try:
+            return _trace_with_gradients(fn, args, kwargs, static, positions)
+        except NeedsStatic as need:
+            positions = positions | {need.position}
+
+
+def _trace_with_gradients(
+    fn: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    static: frozenset[str],
+    positions: frozenset[int],
+) -> Program:
     called: Any = (tuple(args), kwargs)
     flat: tuple[list[Any], list[Any], Any] = optree.tree_flatten_with_path(
         called, none_is_leaf=True
     )
     paths, leaves, tree = flat
-    arrays = [np.array(x.array(), order="C") if isinstance(x, Tensor) else x for x in leaves]
     trace = Trace(getattr(fn, "__name__", "function"))
+    names = [_argument_name(fn, path) for path in paths]
+    # Outside of the trace, where a tensor can be looked at.
+    values = [
+        leaf if i in positions or name.split(".", 1)[0] in static else _as_input(leaf)
+        for i, (leaf, name) in enumerate(zip(leaves, names))
+    ]
     trace.on_capture = Watch(fn).name_of
     with trace:
         arguments = _Arguments(trace)
         stand_ins = [
-            arguments.stand_in(id(leaf), array, _argument_name(fn, path))
-            for leaf, array, path in zip(leaves, arrays, paths)
+            arguments.stand_in(i, id(leaf), value, name)
+            for i, (leaf, value, name) in enumerate(zip(leaves, values, names))
         ]
         new_args, new_kwargs = optree.tree_unflatten(tree, stand_ins)
         outputs = _outputs(fn(*new_args, **new_kwargs))
@@ -345,6 +415,24 @@ def _dotted(path: Sequence[Any]) -> str:
     return ".".join(map(str, path))
 
 
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """A Python number, read anew at every run."""
+
+    array: Array
+
+
+def _as_input(leaf: Any) -> Any:
+    """An array, a number that is read at run time, or a static value as it is."""
+    if isinstance(leaf, Tensor):
+        return np.array(leaf.array(), order="C")
+    if isinstance(leaf, np.generic):
+        return np.array(leaf)
+    if type(leaf) is float or type(leaf) is int:
+        return _Number(np.array(leaf, np.float64 if type(leaf) is float else np.int64))
+    return leaf
+
+
 class _Arguments:
     """The arrays among the arguments, and what stands for them in the trace."""
 
@@ -354,13 +442,21 @@ class _Arguments:
         self.tensors: dict[int, Tensor] = {}
         self.vars: dict[int, Var] = {}
 
-    def stand_in(self, identity: int, value: Any, name: str) -> Any:
+    def stand_in(self, position: int, identity: int, value: Any, name: str) -> Any:
         """A new argument for an array, the same one for the same array; other values as is."""
+        if isinstance(value, _Number):
+            return self._number(position, value.array, name)
         if not isinstance(value, np.ndarray):
             return value
         if identity not in self.tensors:
             self.tensors[identity] = self.add(np.array(value, order="C"), name)
         return self.tensors[identity]
+
+    def _number(self, position: int, array: Array, name: str) -> Tensor:
+        tensor = self.add(array, name)
+        tensor._weak, tensor._requires_grad = True, False
+        self.trace.weak_arguments[tensor._storage] = position
+        return tensor
 
     def add(self, array: Array, name: str) -> Tensor:
         dtype = dtype_of(array.dtype)

@@ -119,7 +119,7 @@ def failure(site: Eqn, index: int, limit: int, axis: int) -> GradcError:
 
 def jax_oracle(
     graph: Graph, compiler_options: Mapping[str, Any] | None = None
-) -> tuple[Callable[..., list[Array]], Callable[..., list[Array]]]:
+) -> tuple[Callable[..., list[Array]], Callable[..., list[Any]]]:
     """The forward through JAX, and its gradient by JAX's own autodiff.
 
     Returns:

@@ -67,10 +67,15 @@ class RuleSet:
 
 
 class Fuel:
-    """How many rewrites may still be done; shared by the passes of one pipeline."""
+    """How many rewrites may still be done; shared by the passes of one pipeline.
+
+    Attributes:
+        last: the rule that was applied last, and the eqn of the graph it was applied for.
+    """
 
     def __init__(self, amount: int) -> None:
         self.left = amount
+        self.last: tuple[str, Eqn] | None = None
 
 
 class Rewriter:
@@ -204,6 +209,7 @@ class Rewriter:
         self.applied[rule.__name__] += 1
         if self.fuel is not None:
             self.fuel.left -= 1
+            self.fuel.last = rule.__name__, self._origin or eqn
         return atom
 
     def _append(self, eqn: Eqn) -> None:

@@ -223,7 +223,7 @@ def test_a_training_step_is_run_on_copies() -> None:
 def test_the_same_argument_twice_and_containers() -> None:
     x = gradc.ones(3)
     program = trace_with_gradients(lambda a, b, c: a * b["k"] + c, (x, {"k": x}, 2.0), {})
-    assert len(program.inputs) == 2  # x and the cotangent
+    assert len(program.inputs) == 3  # x, the number and the cotangent
     assert program.names == ["result", "d_a"]
 
 
