@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gradc.codegen.pipeline import PASSES_JAX, Pass, run_passes
 from gradc.tracer import ops
 from gradc.tracer.errors import ArgumentError, GradcError
 from gradc.tracer.graph.ir import Eqn, Graph
@@ -49,13 +50,19 @@ class JaxExecutable:
 
     Args:
         graph: the program.
+        passes: what is done to it first; the outputs and inputs stay.
         compiler_options: passed on to XLA, as `jax.jit` takes them.
     """
 
-    def __init__(self, graph: Graph, compiler_options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        passes: Sequence[Pass] = PASSES_JAX,
+        compiler_options: Mapping[str, Any] | None = None,
+    ) -> None:
         self.graph = graph
         self.jax, emit = load_jax()
-        self.program = emit.emit(graph)
+        self.program = emit.emit(run_passes(graph, passes))
         self.compiler_options = dict(compiler_options or {})
         self._call = self.jit(self.program.call)
 
@@ -126,7 +133,8 @@ def jax_oracle(
         `forward(*inputs) -> outputs`, and `gradient(inputs, cotangents) -> input cotangents` for
         the floating inputs (None for the others), given one cotangent per floating output.
     """
-    executable = JaxExecutable(graph, compiler_options)
+    # A fault of a pass must not be in the oracle.
+    executable = JaxExecutable(graph, (), compiler_options)
     jax = executable.jax
     floats = [i for i, v in enumerate(graph.inputs) if v.type.dtype.is_float]
     results = [i for i, a in enumerate(graph.outputs) if a.type.dtype.is_float]

@@ -133,7 +133,7 @@ def batch(
     module = lower_c(program.graph, verify=True)
     library = load_quickly(module, flags)
     program.keep("c", CExecutable(program.graph, module, library))
-    program.keep("jax", JaxExecutable(program.graph, QUICK_XLA))
+    program.keep("jax", JaxExecutable(program.graph, compiler_options=QUICK_XLA))
     return cases
 
 

@@ -261,5 +261,5 @@ def test_wrong_jax_rules_are_seen(plant):
     program = elementwise_program()
     for prim in list(rules):
         plant(rules, prim, wrong_value(rules[prim]))
-    program.keep("mutant", JaxExecutable(program.graph, QUICK_XLA))
+    program.keep("mutant", JaxExecutable(program.graph, compiler_options=QUICK_XLA))
     assert unseen(program, "mutant") == []
