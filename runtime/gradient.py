@@ -8,7 +8,7 @@ Eagerly the call is one node; its backward runs the second executable.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +17,13 @@ from gradc.tracer.context import CONTEXT
 from gradc.tracer.errors import GradientError
 from gradc.tracer.graph import dims
 from gradc.tracer.graph.ir import Atom, Eqn, Graph, Literal, Var
+from gradc.tracer.graph.source import Location
 from gradc.tracer.graph.types import TensorType
-from gradc.tracer.record import Node, Saved, edge_of
+from gradc.tracer.record import Node, Saved, edge_of, mark
 from gradc.tracer.storage import Array
 from gradc.tracer.tensor import Tensor, new_tensor
 from gradc.tracer.trace import Trace
-from gradc.tracer.transform.reverse import Walk
+from gradc.tracer.transform.reverse import Walk, gradients_since
 
 if TYPE_CHECKING:
     from gradc.runtime.specialization import Specialization
@@ -39,6 +40,7 @@ class GradientPlan:
         residuals: forward values the backward reads, as extra outputs of the forward.
         given: inputs the backward reads as they are: `(leaf position | tensor)`.
         mark: how many eqns are the forward's.
+        result_positions: where among the leaves of the function's result each root is.
     """
 
     roots: list[Tensor]
@@ -48,6 +50,7 @@ class GradientPlan:
     given: list[int | Tensor]
     mark: int
     first_residual: int = 0
+    result_positions: list[int] = field(default_factory=list)
 
     def record(
         self,
@@ -70,17 +73,101 @@ class GradientPlan:
                 saved.append(arrays[specialization.positions.index(source)])
         targets = [leaves[t] if isinstance(t, int) else t for t in self.targets]
         node = CompiledNode(
-            specialization, saved, [edge_of(t) for t in targets], [r.type for r in self.roots]
-        )
+            specialization, saved, [edge_of(t) for t in targets], [r.type for r in self.roots],
+            Again(specialization, leaves),
+        )  # fmt: skip
         for result, tensor in zip(specialization.staged.results, tensors):
             if result.grad_index is not None:
                 tensor.set_history(node, result.grad_index)
 
 
+class LinkNode(Node):
+    """The border of a function that is run again: its operand as it was passed in."""
+
+    __slots__ = ()
+
+    def __init__(self, operand: Tensor) -> None:
+        super().__init__([edge_of(operand)], [operand.type])
+
+    @property
+    def name(self) -> str:
+        return "AliasBackward0"
+
+    def backward(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        return grads
+
+
+class Again:
+    """What it takes to run the function of a call again, eagerly.
+
+    Only a derivative of a gradient needs that. The compiled backward is no function that could be
+    differentiated: what was detached inside, or has a rule of its own, shows in Python alone.
+    """
+
+    __slots__ = ("leaves", "specialization", "versions")
+
+    def __init__(self, specialization: Specialization, leaves: Sequence[Any]) -> None:
+        self.specialization = specialization
+        self.leaves = leaves
+        self.versions = self._versions()
+
+    def _versions(self) -> list[int]:
+        tensors = [t for t in self.leaves if isinstance(t, Tensor)]
+        storages = [*(t._storage for t in tensors), *self.specialization.storages]
+        return [s.version for s in storages]
+
+    def gradients(self, grads: Sequence[Tensor | None], loc: Location | None) -> list[Any]:
+        """The gradients of the call's targets, recorded.
+
+        Raises:
+            GradientError: the function wrote something, or what it read has changed since.
+        """
+        staged = self.specialization.staged
+        plan = staged.gradient
+        assert plan is not None
+        problem = self._problem()
+        if problem is not None:
+            raise GradientError(
+                "the gradient of a compiled function's result cannot be differentiated here: "
+                + problem,
+                loc=loc,
+                hint="compute the inner gradient inside the compiled function "
+                "(autograd.grad(..., create_graph=True)), or call the function uncompiled",
+            )
+        leaves = [_linked(leaf) for leaf in self.leaves]
+        begin = mark()
+        args, kwargs = staged.call.rebuild(leaves)
+        found = staged.function_of(args, kwargs)
+        given = [(found[i], g) for i, g in zip(plan.result_positions, grads) if g is not None]
+        targets = [leaves[t] if isinstance(t, int) else t for t in plan.targets]
+        roots, seeds = [r for r, _ in given], [g for _, g in given]
+        return gradients_since(begin, roots, targets, seeds)
+
+    def _problem(self) -> str | None:
+        staged = self.specialization.staged
+        if staged.writes or staged.graph.aliases or staged.traced.grads:
+            return "the function changes state or its arguments"
+        if staged.donation is not None:
+            return "arguments were donated"
+        if self.versions != self._versions():
+            return "its arguments or the state it uses were written since"
+        if not self.specialization.holds():
+            return f"what it read has changed: {self.specialization.explain()}"
+        return None
+
+
+def _linked(leaf: Any) -> Any:
+    if not isinstance(leaf, Tensor) or not leaf.requires_grad:
+        return leaf
+    linked = leaf.alias()
+    linked.set_history(LinkNode(leaf), 0)
+    return linked
+
+
 class CompiledNode(Node):
     """A compiled call: its backward is another executable."""
 
-    __slots__ = ("saved", "specialization")
+    __slots__ = ("again", "saved", "specialization")
 
     def __init__(
         self,
@@ -88,28 +175,26 @@ class CompiledNode(Node):
         saved: list[Array | Saved],
         edges: Sequence[Any],
         types: Sequence[TensorType],
+        again: Again,
     ) -> None:
         super().__init__(edges, types)
         self.specialization = specialization
         self.saved: list[Array | Saved] | None = saved
+        self.again: Again | None = again
 
     @property
     def name(self) -> str:
         return "CompiledFunctionBackward"
 
     def release(self) -> None:
-        self.saved, self.freed = None, True
+        self.saved, self.again, self.freed = None, None, True
 
     def backward(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         self.require_saved()
         assert self.saved is not None and self.specialization.backward is not None
         if CONTEXT.grad:
-            raise GradientError(
-                "the gradient of a compiled function's result cannot itself be differentiated",
-                loc=self.loc,
-                hint="compute the inner gradient inside the compiled function "
-                "(autograd.grad(..., create_graph=True)), or call the function uncompiled",
-            )
+            assert self.again is not None
+            return self.again.gradients(grads, self.loc)
         arrays = [
             _zeros(t) if g is None else np.asarray(g.array(), order="C")
             for g, t in zip(grads, self.output_types)

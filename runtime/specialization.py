@@ -78,12 +78,17 @@ class Staged:
     gradient: GradientPlan | None
     function: str
     keep_grads: bool
+    fn: Callable[..., Any]
     donation: Donation | None = None
     seconds: float = 0.0
 
     @property
     def graph(self) -> Graph:
         return self.traced.graph
+
+    def function_of(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
+        """The leaves of what the Python function itself gives."""
+        return _flatten_result(self.fn(*args, **kwargs))[0]
 
 
 # -- tracing ------------------------------------------------------------------------------------
@@ -137,7 +142,7 @@ def trace_call(
         with watch:
             found = fn(*args, **kwargs)
         _check_arguments(call, args, kwargs, arguments.leaves)
-        staged = _stage(trace, arguments, found, call, name, keep_grads, gradient)
+        staged = _stage(trace, arguments, found, call, fn, name, keep_grads, gradient)
     if donation is not None:
         check_no_state(donation, call, [c.tensor._storage for c in staged.traced.captures])
         staged.donation = donation
@@ -215,6 +220,7 @@ def _stage(
     arguments: _Arguments,
     found: Any,
     call: Call,
+    fn: Callable[..., Any],
     name: str,
     keep_grads: bool,
     gradient: bool,
@@ -245,9 +251,11 @@ def _stage(
         trace.builder.eqns = trace.builder.eqns[: plan.mark]
         del trace.arguments[len(arguments.owners) :]
     traced = trace.finish(outputs, replaced=taken)
+    unguarded: Any = None  # until the trace is closed
     return Staged(
-        traced, call, results, tree, writes, grads, argument_grads, None, plan, name, keep_grads  # type: ignore[arg-type]
-    )
+        traced, call, results, tree, writes, grads, argument_grads, unguarded, plan, name,
+        keep_grads, fn,
+    )  # fmt: skip
 
 
 def _matched(
@@ -366,6 +374,8 @@ def _mark_differentiable(
     positions = {id(t): i for i, t in enumerate(plan.roots)}
     for leaf, result in zip(leaves, results):
         result.grad_index = positions.get(id(leaf))
+    where = {r.grad_index: i for i, r in reversed(list(enumerate(results)))}
+    plan.result_positions = [where[k] for k in range(len(plan.roots))]
 
 
 # -- running --------------------------------------------------------------------------------------

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 _sequence = count()
 
+
+def mark() -> int:
+    """A point in the record: nodes made later have a greater `sequence`."""
+    return next(_sequence)
+
+
 # An edge: the node an operand came from and which of its outputs, or a leaf tensor.
 Edge: TypeAlias = "tuple[Node | Tensor, int] | None"
 Hook: TypeAlias = Callable[..., Any]

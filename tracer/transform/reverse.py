@@ -68,6 +68,20 @@ def gradients(
     return [found.get(_slot(x)) for x in inputs]
 
 
+def gradients_since(
+    mark: int, roots: Sequence[Tensor], targets: Sequence[Tensor], grads: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """The cotangents of `targets`, recorded, by a walk over what was made after `mark` only.
+
+    What lies behind a target is another walk's affair, and so are the hooks of leaves.
+    """
+    walk = Walk(roots, _seeds(roots, grads), True, True)
+    walk.nodes = [n for n in walk.nodes if n.sequence > mark]
+    walk._leaves.clear()
+    walk.run(None)
+    return [walk.grads.get(_slot(t)) for t in targets]
+
+
 def _seeds(roots: Sequence[Tensor], grads: Sequence[Tensor | None]) -> list[Tensor]:
     return [_seed(root, g) for root, g in zip(roots, grads, strict=True)]
 
