@@ -97,10 +97,17 @@ class Watch:
 
     def __enter__(self) -> Watch:
         self._previous = sys.getprofile()
-        sys.setprofile(self._chained if callable(self._previous) else self._profile)
+        if callable(self._previous):  # sees every call, as it asked to
+            sys.setprofile(self._chained)
+            return self
+        sys.setprofile(self._profile)
+        if CONTEXT.trace is not None:
+            CONTEXT.trace.hook = self._profile
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if CONTEXT.trace is not None:
+            CONTEXT.trace.hook = None
         _reinstall_profile(self._previous)
         # A collection may fall into the trace; what it calls is no part of the program.
         for callback in gc.callbacks:

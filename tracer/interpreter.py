@@ -148,6 +148,13 @@ class PrimitiveNode(Node):
 
     def backward(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         self.require_saved()
+        trace = CONTEXT.trace
+        if trace is not None and trace.hook is not None:
+            with trace.unwatched():
+                return self._apply_rules(grads)
+        return self._apply_rules(grads)
+
+    def _apply_rules(self, grads: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
         rules = rules_of(self.prim)
         assert rules is not None
         values = self._values(grads)
@@ -235,6 +242,14 @@ def bind(prim: Primitive, operands: tuple[Any, ...], params: dict[str, Any]) -> 
     Raises:
         ShapeError, DTypeError, ArgumentError: the primitive does not take these operands.
     """
+    trace = CONTEXT.trace
+    if trace is not None and trace.hook is not None:
+        with trace.unwatched():
+            return _bind(prim, operands, params)
+    return _bind(prim, operands, params)
+
+
+def _bind(prim: Primitive, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
     frozen = Params(**params) if params else NO_PARAMS
     try:
         if CONTEXT.trace is not None:
@@ -265,7 +280,7 @@ def _bind_traced(prim: Primitive, operands: tuple[Any, ...], params: Params) -> 
 
 
 def _traced_view(prim: Primitive, x: Tensor, params: Params) -> Tensor | None:
-    (type,) = prim.infer(x.type, **params)
+    (type,) = prim.infer(x.type, **params.as_dict())
     root, shapes = _chain_shapes(x)
     strides = chain_strides(root, x._chain, shapes)
     if view_strides(prim, params, x.shape, strides, type.shape) is None:
@@ -279,7 +294,7 @@ def _chain_shapes(x: Tensor) -> tuple[Shape, list[Shape]]:
     type = trace.root_type(x)
     root, shapes = type.shape, []
     for prim, params in x._chain:
-        (type,) = prim.infer(type, **params)
+        (type,) = prim.infer(type, **params.as_dict())
         shapes.append(type.shape)
     return root, shapes
 
@@ -442,6 +457,14 @@ def elementwise(prim: Primitive, *operands: Any) -> Any:
         if not isinstance(t, Tensor):
             operands = tuple([as_operand(t) for t in operands])
             break
+    trace = CONTEXT.trace
+    if trace is not None and trace.hook is not None:
+        with trace.unwatched():
+            return _elementwise(prim, operands)
+    return _elementwise(prim, operands)
+
+
+def _elementwise(prim: Primitive, operands: tuple[Any, ...]) -> Tensor:
     try:
         plan = _plan(prim, operands)
         if CONTEXT.trace is None:
@@ -449,7 +472,7 @@ def elementwise(prim: Primitive, *operands: Any) -> Any:
         else:
             out = _traced(plan, operands)
     except GradcError as error:
-        raise _with_operands(error, operands).at(CONTEXT.loc or user_location(2)) from None
+        raise _with_operands(error, operands).at(CONTEXT.loc or user_location(3)) from None
     if _needs_record(operands):
         _record(plan.prim, NO_PARAMS, plan, operands, (out,))
     return out

@@ -14,7 +14,9 @@ version) is noted and undone when the trace closes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +104,9 @@ class Trace:
         self._undo: list[Callable[[], None]] = []
         self._noted: set[int] = set()
         self._parent: Trace | None = None
+        # What watches the calls of this thread (`sys.setprofile`) while the trace is open. Calls
+        # inside one op are gradc's own, and many: `unwatched` leaves them out.
+        self.hook: Callable[..., Any] | None = None
         # Called with every captured tensor: compile looks for its owner there.
         self.on_capture: Callable[[Tensor], str | None] = lambda tensor: None
 
@@ -118,6 +123,20 @@ class Trace:
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """Nothing inside calls code of the user's."""
+        hook, self.hook = self.hook, None
+        if hook is None:
+            yield
+            return
+        sys.setprofile(None)
+        try:
+            yield
+        finally:
+            self.hook = hook
+            sys.setprofile(hook)
 
     # -- inputs ---------------------------------------------------------------------------
 

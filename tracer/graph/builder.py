@@ -49,7 +49,7 @@ class GraphBuilder:
         Raises:
             ShapeError, DTypeError, ArgumentError: the primitive does not take these operands.
         """
-        types = prim.infer(*(a.type for a in inputs), **params)
+        types = prim.infer(*[a.type for a in inputs], **params.as_dict())
         outputs = tuple(Var(t) for t in types)
         eqn = Eqn(prim, tuple(inputs), params, outputs, loc, phase, scope, self._next_id)
         self._next_id += 1

@@ -105,6 +105,10 @@ class Params(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def as_dict(self) -> dict[str, Any]:
+        """The dict inside, not to be changed: `**params.as_dict()` is three times as fast."""
+        return self._items  # type: ignore[no-any-return]
+
     def __hash__(self) -> int:
         if self._hash is None:
             object.__setattr__(self, "_hash", hash(tuple(sorted(self._items.items()))))
