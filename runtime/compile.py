@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,10 +22,11 @@ from time import perf_counter
 from typing import Any, overload
 
 from gradc.codegen.passes.watch import watch
+from gradc.runtime.locks import ForkLock
 from gradc.runtime.options import Options, name_of, read_options
 from gradc.runtime.report import CostAnalysis, MemoryAnalysis
 from gradc.runtime.signature import Call, read_call
-from gradc.runtime.specialization import Specialization, Staged, trace_call
+from gradc.runtime.specialization import TRACING, Specialization, Staged, trace_call
 from gradc.runtime.stages import Compiled, Lowered, TracedFunction, make_executable
 from gradc.tracer.context import CONTEXT
 from gradc.tracer.errors import ArgumentError
@@ -52,7 +52,7 @@ class CompiledFunction:
         self._static_leaves: dict[Any, frozenset[int]] = {}
         self._cache: OrderedDict[Any, list[Specialization]] = OrderedDict()
         self._history: list[str] = []
-        self._lock = threading.RLock()
+        self._lock = ForkLock()
 
     # -- calling ------------------------------------------------------------------------------
 
@@ -70,36 +70,32 @@ class CompiledFunction:
             return self
         return functools.partial(self, instance)
 
+    def _find(self, call: Call) -> Specialization | None:
+        return next((s for s in self._cache.get(call.key, ()) if s.holds()), None)
+
     def _specialize(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call
     ) -> Specialization:
-        with self._lock:
-            promoted = self._static_leaves.get(call.key)
-            if promoted:
-                return self._with_static(args, kwargs, promoted)
-            try:
-                staged = self._stage(call, gradient=CONTEXT.grad)
-            except NeedsStatic as need:
-                found = self._static_leaves.get(call.key, frozenset()) | {need.position}
-                self._static_leaves[call.key] = found
-                return self._with_static(args, kwargs, found)
-            return self._install(call, staged)
+        """The specialization for this call; numbers that its trace needs as sizes become static.
 
-    def _with_static(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], positions: frozenset[int]
-    ) -> Specialization:
-        """The specialization with these leaves static; more are added as the trace needs them."""
-        while True:
-            call = read_call(args, kwargs, self._parameters, self._static, positions)
-            for specialization in self._cache.get(call.key, ()):
-                if specialization.holds():
-                    return specialization
-            try:
-                return self._install(call, self._stage(call, gradient=CONTEXT.grad))
-            except NeedsStatic as need:
-                positions = positions | {need.position}
-                base = read_call(args, kwargs, self._parameters, self._static)
-                self._static_leaves[base.key] = positions
+        Of threads that come here together one traces and compiles, the others find what it made.
+        """
+        base = call.key
+        with self._lock:
+            while True:
+                positions = self._static_leaves.get(base, frozenset())
+                if positions:
+                    call = read_call(args, kwargs, self._parameters, self._static, positions)
+                with TRACING:
+                    known = self._find(call)
+                    if known is not None:
+                        return known
+                    try:
+                        staged = self._stage(call, gradient=CONTEXT.grad)
+                    except NeedsStatic as need:
+                        self._static_leaves[base] = positions | {need.position}
+                        continue
+                return self._install(call, staged)
 
     def _stage(self, call: Call, *, gradient: bool, donate: bool = True) -> Staged:
         begin = perf_counter()
@@ -168,7 +164,8 @@ class CompiledFunction:
         positions: frozenset[int] = frozenset()
         while True:
             try:
-                return self._stage(call, gradient=False, donate=donate)
+                with TRACING:
+                    return self._stage(call, gradient=False, donate=donate)
             except NeedsStatic as need:
                 positions = positions | {need.position}
                 call = read_call(args, kwargs, self._parameters, self._static, positions)

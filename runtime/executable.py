@@ -9,9 +9,6 @@ and enters C, which runs without the interpreter lock.
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -29,6 +26,7 @@ from gradc.runtime.binding import (
     ffi,
     read_record,
 )
+from gradc.runtime.locks import ForkLock
 from gradc.tracer.errors import ArgumentError, ExecutionError, GradcError, InternalError
 from gradc.tracer.graph.dims import known, known_shape, numel
 from gradc.tracer.graph.ir import Graph
@@ -195,8 +193,7 @@ class CBound:
             if i not in replaced
         ]
         self._frames: list[_Frame] = []
-        self._lock = threading.RLock() if self._written else None
-        _bounds.add(self)
+        self._lock = ForkLock() if self._written else None
 
     def _settle(self, position: int, storage: Storage) -> Array:
         """The array C works on: the storage's own, or a stand-in where that cannot be used."""
@@ -332,17 +329,3 @@ def _is_large(type: TensorType) -> bool:
 
 def _aligned_output(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return aligned_empty(known(numel(shape)) * dtype.itemsize).view(dtype).reshape(shape)
-
-
-_bounds: weakref.WeakSet[CBound] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    """A call that another thread was in will not return in the child: fresh locks."""
-    for bound in list(_bounds):
-        if bound._lock is not None:
-            bound._lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gradc.codegen.pipeline import PASSES_JAX, Pass, run_passes
+from gradc.runtime.locks import writing_lock
 from gradc.tracer import ops
 from gradc.tracer.errors import ArgumentError, GradcError
 from gradc.tracer.graph.ir import Eqn, Graph
@@ -83,7 +84,7 @@ class JaxExecutable:
 
 
 class JaxBound:
-    """A JAX program with its state."""
+    """A JAX program with its state. Threads may share it."""
 
     def __init__(self, executable: JaxExecutable, state: Sequence[Storage]) -> None:
         self.executable = executable
@@ -92,13 +93,15 @@ class JaxBound:
         # What replaces an argument is a fresh array: an argument's memory is not the device's.
         self._updates = {o: i - graph.n_args for o, i in graph.aliases if i >= graph.n_args}
         self._fresh = [i for i in range(len(graph.outputs)) if i not in self._updates]
+        self._lock = writing_lock(bool(self._updates))
 
     def __call__(self, args: Sequence[Array]) -> list[Array]:
-        held = [s.newest() for s in self.state]
-        outputs, failures = self.executable.run([*args, *held])
-        _raise_first(self.executable.program.sites, failures)
-        for output, target in self._updates.items():
-            self.state[target].store_device(outputs[output])
+        with self._lock:
+            held = [s.newest() for s in self.state]
+            outputs, failures = self.executable.run([*args, *held])
+            _raise_first(self.executable.program.sites, failures)
+            for output, target in self._updates.items():
+                self.state[target].store_device(outputs[output])
         # np.array copies: what JAX hands out is read-only.
         return [np.array(outputs[i]) for i in self._fresh]
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gradc.codegen.pipeline import PASSES_NUMPY, run_passes
+from gradc.runtime.locks import writing_lock
 from gradc.tracer.errors import InternalError
 from gradc.tracer.graph.ir import Graph
 from gradc.tracer.rules.interpret import NumpyProgram
@@ -41,7 +42,7 @@ class NumpyExecutable:
 
 
 class NumpyBound:
-    """A program with its state: call it with the arguments."""
+    """A program with its state: call it with the arguments. Threads may share it."""
 
     def __init__(self, program: NumpyProgram, state: tuple[Storage, ...]) -> None:
         self._program = program
@@ -49,6 +50,7 @@ class NumpyBound:
         n_args = program.graph.n_args
         self._updates = {o: i for o, i in program.graph.aliases if i >= n_args}
         self._donated = {o: i for o, i in program.graph.aliases if i < n_args}
+        self._lock = writing_lock(bool(self._updates))
 
     def __call__(self, args: Sequence[Array]) -> list[Array]:
         """The outputs that replace no state, see `Bound`; the others are written back.
@@ -57,10 +59,11 @@ class NumpyBound:
             IndexOutOfRange, DivisionByZero, AssertionFailed: with the user's line; nothing has
                 been written then.
         """
-        inputs = [*args, *map(_array, self._state)]
-        outputs = self._program.run(inputs)
-        for output, target in (self._updates | self._donated).items():
-            np.copyto(inputs[target], outputs[output])
+        with self._lock:
+            inputs = [*args, *map(_array, self._state)]
+            outputs = self._program.run(inputs)
+            for output, target in (self._updates | self._donated).items():
+                np.copyto(inputs[target], outputs[output])
         for output, target in self._donated.items():
             outputs[output] = inputs[target]
         return [a for i, a in enumerate(outputs) if i not in self._updates]

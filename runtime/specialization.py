@@ -22,6 +22,7 @@ from gradc.runtime.donation import Donation, check_no_state, find_donated, match
 from gradc.runtime.executable import Bound, Executable
 from gradc.runtime.gradient import GradientPlan, plan_gradient
 from gradc.runtime.guards import Guards, Watch
+from gradc.runtime.locks import ForkLock
 from gradc.runtime.signature import Call
 from gradc.tracer.context import CONTEXT
 from gradc.tracer.errors import CaptureError, TraceError
@@ -92,6 +93,10 @@ class Staged:
 
 
 # -- tracing ------------------------------------------------------------------------------------
+
+# A trace leaves its marks on tensors it meets until it closes, and goes by their versions. So only
+# one thread traces at a time, and calls that count a write or set a gradient wait for it there.
+TRACING = ForkLock()
 
 
 @dataclass(eq=False)
@@ -440,9 +445,10 @@ class Specialization:
         else:
             outputs = donation.run(self.bound, leaves, arrays, self._state)
         if self._epoch is not None:
-            self._epoch.count += 1
-            for storage in self._loose:
-                storage.bump()
+            with TRACING:
+                self._epoch.count += 1
+                for storage in self._loose:
+                    storage.bump()
         if self._simple and self.staged.gradient is None:
             return new_tensor(outputs[self.staged.results[0].value])
         return self._finish(leaves, arrays, outputs)
@@ -458,12 +464,9 @@ class Specialization:
             np.copyto(target.array() if isinstance(target, Tensor) else target, outputs[index])
             if isinstance(target, Tensor):
                 target._storage.bump()
-        for position, index in staged.argument_grads:
-            _add_grad(leaves[position], new_tensor(outputs[index]))
-        for slot, index in staged.grads:
-            slot.tensor._grad = new_tensor(outputs[index])
-        for tensor, final in self._finals:
-            tensor._grad = final
+        if staged.argument_grads or staged.grads or self._finals:
+            with TRACING:
+                self._store_grads(leaves, outputs)
         made: dict[int, Tensor] = {}
         tensors = [self._result(r, leaves, outputs, made) for r in staged.results]
         if staged.gradient is not None and self.backward is not None:
@@ -471,6 +474,14 @@ class Specialization:
         if staged.result_tree is None:
             return tensors[0]
         return optree.tree_unflatten(staged.result_tree, tensors)
+
+    def _store_grads(self, leaves: Sequence[Any], outputs: list[Array]) -> None:
+        for position, index in self.staged.argument_grads:
+            _add_grad(leaves[position], new_tensor(outputs[index]))
+        for slot, index in self.staged.grads:
+            slot.tensor._grad = new_tensor(outputs[index])
+        for tensor, final in self._finals:
+            tensor._grad = final
 
     def _result(
         self, r: Result, leaves: Sequence[Any], outputs: list[Array], made: dict[int, Tensor]

@@ -231,7 +231,7 @@ def test_a_forked_child_runs_serially_even_while_the_parent_is_in_a_call():
     w = np.zeros(4, np.float32)
     bound = bind(w)
     bound([ONES])
-    bound._lock.acquire()
+    bound._lock.__enter__()
     try:
         context = multiprocessing.get_context("fork")
         queue = context.SimpleQueue()
@@ -241,7 +241,7 @@ def test_a_forked_child_runs_serially_even_while_the_parent_is_in_a_call():
         assert child.exitcode == 0
         assert queue.get() == (4.0, 1)
     finally:
-        bound._lock.release()
+        bound._lock.__exit__()
 
 
 def _in_child(bound, queue):

@@ -1,0 +1,47 @@
+"""Locks that a child process finds open, whoever held them when it was forked.
+
+    lock = ForkLock()
+    with lock: ...
+    writing_lock(False)         a context that locks nothing
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+
+class ForkLock:
+    """A reentrant lock. The thread that held it does not exist in a forked child."""
+
+    __slots__ = ("__weakref__", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        _locks.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self._lock.release()
+
+
+_locks: weakref.WeakSet[ForkLock] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for lock in list(_locks):
+        lock._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def writing_lock(writes: bool) -> AbstractContextManager[Any]:
+    """For a program: one call at a time where it writes state, any number otherwise."""
+    return ForkLock() if writes else nullcontext()
