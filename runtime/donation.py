@@ -30,6 +30,8 @@ from gradc.tracer.tensor import Tensor, new_tensor
 
 # Two threads may donate one tensor at the same time: one of them gets an error.
 _taking = threading.Lock()
+# What is left of a donated array: read-only, and as long as the longest element.
+_ONE_ELEMENT = bytes(16)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -103,7 +105,7 @@ def _empty(leaf: Tensor) -> None:
     """Let go of the array; shape and dtype stay."""
     data = leaf._data
     assert data is not None
-    leaf._data = np.broadcast_to(np.empty((), data.dtype), data.shape)
+    leaf._data = np.ndarray(data.shape, data.dtype, _ONE_ELEMENT, 0, (0,) * data.ndim)
     leaf._storage.array = None
 
 
