@@ -9,9 +9,11 @@ programs are given, so that setting it takes effect everywhere at once.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,17 +54,29 @@ STATUS_TEXT = {
 }
 
 
+# How long libgomp lets a thread spin before it sleeps, in turns of a loop. Its own choice, 300000,
+# burns a core for milliseconds after every call, and makes every wait for a thread that was
+# preempted a wait for the scheduler. Read when libgomp is loaded; the user's own setting stays.
+SPIN_VARIABLE, SPIN_TURNS = "GOMP_SPINCOUNT", "1000"
+
+
 class ThreadCount:
-    """The options record that every call is given, and how often its thread count was set."""
+    """The options record that every call is given, and how often its thread count was set.
+
+    Attributes:
+        serial: whether calls run on one thread whatever is set: in a process that was forked, for
+            the threads of its parent do not exist in it, and OpenMP would wait for them.
+    """
 
     def __init__(self) -> None:
         self.options = ffi.new("gradc_options *")
         self.options.size = ffi.sizeof("gradc_options")
         self.epoch = 0
+        self.serial = False
         self._known = False
 
     def set(self, n: int) -> None:
-        self.options.threads = n
+        self.options.threads = 1 if self.serial else n
         self.epoch += 1
         self._known = True
 
@@ -76,7 +90,8 @@ THREADS = ThreadCount()
 
 
 def set_num_threads(n: int) -> None:
-    """Let compiled programs use `n` threads. The results do not depend on it.
+    """Let compiled programs use `n` threads. The results do not depend on it. A process that was
+    forked goes on with one.
 
     Raises:
         ArgumentError: `n` is no positive whole number.
@@ -88,15 +103,15 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads compiled programs use."""
+    """How many threads compiled programs use: 1 in a process that was forked."""
     THREADS.ensure()
     return int(THREADS.options.threads)
 
 
 def _serial_after_fork() -> None:
-    """The threads of a parent do not exist in its child, and OpenMP would wait for them."""
     global _loading
     _loading = threading.Lock()
+    THREADS.serial = True
     THREADS.set(1)
 
 
@@ -195,7 +210,8 @@ def load_library(path: Path, name: str) -> Library:
     Raises:
         ExecutionError: the loader refuses it, a symbol is missing, or its ABI is another.
     """
-    handle = _loader.dlopen(os.fsencode(path), os.RTLD_NOW | os.RTLD_LOCAL)
+    with _short_spins():
+        handle = _loader.dlopen(os.fsencode(path), os.RTLD_NOW | os.RTLD_LOCAL)
     if handle == ffi.NULL:
         reason = ffi.string(_loader.dlerror()).decode("utf-8", "replace")
         raise ExecutionError(f"cannot load the compiled program `{name}`: {reason}")
@@ -206,6 +222,20 @@ def load_library(path: Path, name: str) -> Library:
         )
     entry = ffi.cast("gradc_entry *", _symbol(handle, name, path))
     return Library(path, name, handle, entry)
+
+
+@contextlib.contextmanager
+def _short_spins() -> Iterator[None]:
+    """The environment in which libgomp, if it is loaded now, chooses short waits."""
+    chosen = {SPIN_VARIABLE, "OMP_WAIT_POLICY"} & os.environ.keys()
+    if chosen:
+        yield
+        return
+    os.environ[SPIN_VARIABLE] = SPIN_TURNS
+    try:
+        yield
+    finally:
+        os.environ.pop(SPIN_VARIABLE, None)
 
 
 def _symbol(handle: Any, name: str, path: Path) -> Any:

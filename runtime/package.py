@@ -122,7 +122,7 @@ def write_package(program: Program, folder: Path) -> Path:
         f"{stem}_state.h": state_header(
             module, names, offsets, layout.begin, layout.size, program.values
         ),
-        "Makefile": makefile(stem),
+        "Makefile": makefile(stem, threads=module.threads > 1),
     }
     for file, text in texts.items():
         write_whole(folder / file, text.encode())

@@ -50,10 +50,11 @@ WAYS_OUT = (
     "backend='numpy' and backend='jax' need none"
 )
 # Whether a parallel region compiles and links; whether it loads is asked of the loader.
-_OPENMP_PROBE = """int gradc_probe(void);
+_OPENMP_PROBE = """#include <omp.h>
+int gradc_probe(void);
 int gradc_probe(void)
 {
-    int n = 0;
+    int n = omp_get_max_threads();
     #pragma omp parallel reduction(+ : n)
     n += 1;
     return n;
@@ -87,7 +88,7 @@ class Compiler:
         if self.kind == "other":
             own = build_flags("baseline")
         else:
-            own = build_flags("native", threads=self.openmp and "_OPENMP" in source)
+            own = build_flags("native", threads=self.openmp and "omp parallel" in source)
         return (*own, *config.cflags)
 
     @property

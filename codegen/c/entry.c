@@ -3,18 +3,17 @@ static int exported_check(const void *const *in, void *const *out, const void *w
 {
     const void *const *const written = (const void *const *)out;
     const void *const area[1] = {work};
-    const size_t area_bytes[1] = {EXPORTED_WORK_BYTES}, area_align[1] = {64};
     if (options != NULL
         && (options->size < (int64_t)sizeof(exported_options) || options->threads < 0)) return 4;
+    const size_t work_bytes = exported_work_bytes(options);
+    const size_t area_bytes[1] = {work_bytes}, area_align[1] = {64};
     if ((in == NULL && exported_inputs > 0) || (out == NULL && exported_outputs > 0)) return 2;
     if (gradc_unusable(area, area_bytes, area_align, 1) > 0
         || gradc_unusable(in, exported_in_bytes, exported_in_align, exported_inputs) > 0
         || gradc_unusable(written, exported_out_bytes, exported_out_align, exported_outputs) > 0)
         return 2;
-    int64_t overlaps = gradc_overlaps(work, EXPORTED_WORK_BYTES, in, exported_in_bytes,
-        exported_inputs);
-    overlaps += gradc_overlaps(work, EXPORTED_WORK_BYTES, written, exported_out_bytes,
-        exported_outputs);
+    int64_t overlaps = gradc_overlaps(work, work_bytes, in, exported_in_bytes, exported_inputs);
+    overlaps += gradc_overlaps(work, work_bytes, written, exported_out_bytes, exported_outputs);
     for (int64_t o = 0; o < exported_outputs; o++) {
         overlaps += gradc_overlaps(out[o], exported_out_bytes[o], in, exported_in_bytes,
             exported_inputs);
@@ -35,7 +34,7 @@ int exported(const void *const *in, void *const *out, void *work, const exported
     gradc_record *const record = (gradc_record *)work;
     const gradc_record clear = {-1, 0, 0, 0, 0, 0, {0, 0}};
     *record = clear;
-    exported_part(in, out, (unsigned char *)work, 0, 1);
+    exported_run(in, out, (unsigned char *)work, options);
     return record->kind != 0;
 }
 
@@ -110,12 +109,6 @@ const int64_t *exported_shape_out(int64_t i)
 {
     const exported_port *const port = exported_out_port(i);
     return port == NULL ? NULL : exported_shapes + port->shape;
-}
-
-size_t exported_work_bytes(const exported_options *options)
-{
-    (void)options;
-    return EXPORTED_WORK_BYTES;
 }
 
 const char *exported_strerror(int status)

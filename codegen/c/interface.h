@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+THREAD_ROOM
 #define EXPORTED_WORK_BYTES WORK_BYTES
 
 #ifndef GRADC_EXPORT
@@ -18,11 +19,13 @@
 extern "C" {
 #endif
 
-/* size: sizeof(exported_options); threads: 0 for the default; dims: symbolic sizes, if any */
+/* size: sizeof(exported_options); threads: at most so many, 0 for the default; dims: symbolic
+   sizes, if any */
 typedef struct { int64_t size, threads; const int64_t *dims; } exported_options;
 
-/* Runs the program. in, out: the arrays listed above, row-major; work: EXPORTED_WORK_BYTES bytes at
-   a multiple of 64, of no meaning between calls; options: NULL for the defaults. Returns 0, or:
+/* Runs the program. in, out: the arrays listed above, row-major; work: exported_work_bytes(options)
+   bytes, EXPORTED_WORK_BYTES by default, at a multiple of 64, of no meaning between calls; options:
+   NULL for the defaults. Returns 0, or:
      1  a check failed; the first 64 bytes of work say which (int64: eqn, element, index, limit,
         axis, kind); no state has been written
      2  an argument is NULL or misaligned

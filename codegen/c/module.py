@@ -17,7 +17,8 @@ from functools import cached_property
 from pathlib import Path
 
 from gradc.codegen.c.names import Names, c_comment, c_name, c_string, check_exported
-from gradc.codegen.c.printer import Printer, block_comment, checks, literal, wrap, wrap_list
+from gradc.codegen.c.part import PART_NAMES, Layout, PartPrinter
+from gradc.codegen.c.printer import Printer, block_comment, checks, literal, wrap_list
 from gradc.codegen.c.snippets import needed
 from gradc.codegen.c.target import ABI_VERSION, RECORD_BYTES
 from gradc.codegen.loops import ir
@@ -30,8 +31,7 @@ from gradc.tracer.graph.types import TensorType
 from gradc.tracer.rules.failures import called_name
 
 FOLDER = Path(__file__).parent
-# What the part function calls its parameters and its one variable.
-PART_NAMES = ("in", "out", "work", "tid", "n", "record")
+TEMPLATES = ("interface.h", "run_serial.c", "run_threads.c", "entry.c")
 _COMMENT_OR_STRING = re.compile(r"/\*.*?\*/|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
 
 
@@ -83,7 +83,8 @@ class CModule:
         inputs, outputs: in the order of the pointer tables.
         aliases: `(output, input)`: the output replaces this input and may be written over it.
         n_args: how many inputs are the call's own arguments; the rest is state.
-        work_bytes: the size of the work area.
+        work_bytes: the size of the work area, for the default number of threads.
+        threads: how many it has use for; 1: it is written for one.
         checks: what a failing eqn means, by its id.
     """
 
@@ -97,6 +98,7 @@ class CModule:
     work_bytes: int
     checks: Mapping[int, CheckSite]
     kernels: tuple[KernelSummary, ...]
+    threads: int = 1
 
     @cached_property
     def key_text(self) -> str:
@@ -142,6 +144,7 @@ class _Emitter:
         self.name = _exported_name(module.name) if name is None else check_exported(name)
         self.file_scope = Names(taken=_own_names(self.name), avoid=PART_NAMES)
         self.printer = Printer(self.file_scope)
+        self.layout = Layout(module, RECORD_BYTES)
         self.functions = {f: self.file_scope.fresh(f.name, "k") for f in module.funcs}
         self.constants = {
             s: self.file_scope.fresh(s.name, "c")
@@ -163,19 +166,11 @@ class _Emitter:
             outputs=self.outputs,
             aliases=self.graph.aliases,
             n_args=self.graph.n_args,
-            work_bytes=self.work_bytes,
+            work_bytes=self.layout.work_bytes,
             checks=dict(_check_sites(self.module, self.graph)),
             kernels=tuple(self.kernel_summary(c) for c in self.module.calls),
+            threads=self.module.threads,
         )
-
-    @property
-    def fails(self) -> bool:
-        """Whether any kernel checks something at run time."""
-        return any(f.fails for f in self.module.funcs)
-
-    @property
-    def work_bytes(self) -> int:
-        return max(self.module.work_bytes, RECORD_BYTES)
 
     def kernel_summary(self, call: ir.Invoke) -> KernelSummary:
         note = call.note
@@ -191,7 +186,13 @@ class _Emitter:
     def fill(self, template: str, above: Sequence[str] = ()) -> str:
         """A template of this folder with the exported name and the numbers put in."""
         text = (FOLDER / template).read_text(encoding="ascii")
-        text = re.sub(r"\bWORK_BYTES\b", str(self.work_bytes), text)
+        layout = self.layout
+        size, room = str(layout.work_bytes), ""
+        if layout.threaded:
+            size = f"({layout.shared_bytes} + EXPORTED_THREADS * {layout.private_bytes})"
+            room = THREAD_ROOM.format(threads=layout.default_threads)
+        text = text.replace("THREAD_ROOM\n", room)
+        text = re.sub(r"\bWORK_BYTES\b", size, text)
         text = re.sub(r"\bABI_VERSION\b", str(ABI_VERSION), text)
         text = re.sub(r"\bEXPORTED(?=_|\b)", self.name.upper(), text)
         text = re.sub(r"\bexported(?=_|\b)", self.name, text)
@@ -199,8 +200,9 @@ class _Emitter:
 
     def description(self) -> list[str]:
         """What the program is and takes, as lines of a comment."""
-        lines = [f"{self.name}: made by gradc from `{self.graph.name}`; {self.work_bytes} bytes of "
-                 "work area.", ""]  # fmt: skip
+        size = self.layout.work_bytes
+        origin = f"made by gradc from `{self.graph.name}`"
+        lines = [f"{self.name}: {origin}; {size} bytes of work area.", ""]
         arguments = range(self.graph.n_args)
         replaced = dict(self.graph.aliases)
         lines += [self.port_line("in", i) for i in arguments]
@@ -224,7 +226,10 @@ class _Emitter:
 
     def source(self) -> str:
         functions = list(self.kernels())
-        part = self.part()
+        part = PartPrinter(
+            self.module, self.layout, self.printer, self.functions, self.constants
+        ).text(self.name)
+        run = self.run()
         tables = self.tables()
         entry = self.fill("entry.c").rstrip()
         for helper in ("gradc_record", "gradc_overlaps", "gradc_unusable"):
@@ -235,10 +240,12 @@ class _Emitter:
                 self.header().rstrip(),
                 *([REPRODUCIBLE] if self.reproducible else []),
                 *PREAMBLE,
+                *((THREADS_PREAMBLE,) if self.layout.threaded else ()),
                 *helpers,
                 *self.constant_tables(),
                 *functions,
                 part,
+                run,
                 *tables,
                 entry,
                 CLOSING,
@@ -271,68 +278,23 @@ class _Emitter:
             comment = f"/* {c_comment(slot.name)} {format_shape(slot.shape)} */"
             yield "\n".join([comment, *wrap_list(head, values, "};")])
 
-    def part(self) -> str:
-        """The function that runs every kernel in order: thread `tid` of `n`."""
-        head = f"static void {self.name}_part("
-        parameters = [
-            "const void *const *in", "void *const *out", "unsigned char *work", "int64_t tid",
-            "int64_t n",
-        ]  # fmt: skip
-        scope = Names(taken=PART_NAMES, outer=self.file_scope)
-        lines = [*block_comment(["the whole program; every kernel is the first thread's work"]),
-                 *wrap_list(head, parameters, ")"), "{"]  # fmt: skip
-        lines.append("    (void)n;")
-        lines.append("    if (tid != 0) return;")
-        if self.fails:
-            lines.append("    gradc_record *const record = (gradc_record *)work;")
-        lines += self.copies()
-        lines += self.slot_pointers(scope)
-        lines += self.calls(scope)
-        return "\n".join([*lines, "}"])
+    def run(self) -> str:
+        """The function that starts the threads, if there are to be any."""
+        layout = self.layout
+        text = self.fill("run_threads.c" if layout.threaded else "run_serial.c")
+        numbers = {
+            "MOST_THREADS": layout.most_threads, "SHARED_BYTES": layout.shared_bytes,
+            "PRIVATE_BYTES": layout.private_bytes, "COUNTERS": layout.counters,
+        }  # fmt: skip
+        for word, number in numbers.items():
+            text = re.sub(rf"\b{word}\b", str(number), text)
+        copies = "".join(f"{line}\n" for line in self.copies())
+        return re.sub(r" *IN_PLACE\n", copies, text).rstrip()
 
     def copies(self) -> Iterator[str]:
         for o, i in self.module.in_place:
             size = known(self.inputs[i].type.size) * self.inputs[i].type.dtype.itemsize
             yield f"    {self.printer.use('gradc_copy')}(out[{o}], in[{i}], {size});"
-
-    def slot_pointers(self, scope: Names) -> Iterator[str]:
-        """A typed pointer for every array a call uses."""
-        used = {slot for call in self.module.calls for slot in call.args}
-        written = {
-            slot
-            for call in self.module.calls
-            for slot, p in zip(call.args, call.func.params)
-            if p.written
-        }
-        tables = {_table(s) for s in used} | ({"in", "out"} if self.module.in_place else set())
-        tables |= {"work"} if self.fails else set()
-        for table in ("in", "out", "work"):
-            if table not in tables:
-                yield f"    (void){table};"
-        for slot in self.module.slots:
-            if slot in used and slot not in self.constants:
-                name = scope.pick(slot, slot.name, "v")
-                const = "" if slot in written else "const "
-                source = _table(slot)
-                place = f"(work + {slot.offset})" if source == "work" else f"{source}[{slot.index}]"
-                kind = f"{const}{slot.dtype.c_storage} *"
-                yield from wrap(f"    {kind}const {name} = ({kind}){place};")
-
-    def calls(self, scope: Names) -> Iterator[str]:
-        phase = None
-        for number, call in enumerate(self.module.calls):
-            if number == self.module.commit and self.fails:
-                yield from self.commit()
-            if call.note.phase != phase:
-                phase = call.note.phase
-                yield f"    /* {phase.value} */"
-            arguments = [self.constants.get(s) or scope[s] for s in call.args]
-            if call.func.fails:
-                arguments.append("record")
-            yield from wrap_list(f"    {self.functions[call.func]}(", arguments or [""], ");")
-
-    def commit(self) -> list[str]:
-        return ["    if (record->kind != 0) return; /* nothing of the state is written yet */"]
 
     # ---- what the program says of itself --------------------------------------------------------
 
@@ -394,6 +356,13 @@ PREAMBLE = (
     '#pragma GCC diagnostic ignored "-Wtautological-compare"\n'
     '#pragma GCC diagnostic ignored "-Wtype-limits"\n#endif',
 )
+THREADS_PREAMBLE = "#if defined(_OPENMP)\n#include <omp.h>\n#endif"
+THREAD_ROOM = """/* threads that EXPORTED_WORK_BYTES has room for */
+#ifndef EXPORTED_THREADS
+#define EXPORTED_THREADS {threads}
+#endif
+
+"""
 CLOSING = "#if defined(__GNUC__)\n#pragma GCC diagnostic pop\n#endif\n"
 
 
@@ -407,7 +376,7 @@ def _exported_name(name: str) -> str:
 
 def _own_names(name: str) -> list[str]:
     """What the templates define at file scope for the program `name`."""
-    template = (FOLDER / "interface.h").read_text("ascii") + (FOLDER / "entry.c").read_text("ascii")
+    template = "".join((FOLDER / file).read_text("ascii") for file in TEMPLATES)
     own = {f"{name}{tail}" for tail in re.findall(r"\bexported(\w*)", template)}
     own |= {f"{name.upper()}{tail}" for tail in re.findall(r"\bEXPORTED(\w*)", template)}
     return sorted(own)
@@ -451,13 +420,6 @@ def _check_sites(module: ir.Module, graph: Graph) -> Iterator[tuple[int, CheckSi
             message = str(eqn.params.get("message", ""))
             operands = tuple(str(a.type) for a in eqn.inputs)
             yield check.eqn, CheckSite(check.eqn, check.kind, name, eqn.loc, message, operands)
-
-
-def _table(slot: ir.Slot) -> str:
-    """The parameter of the part function that holds the slot."""
-    return {ir.Place.INPUT: "in", ir.Place.OUTPUT: "out", ir.Place.WORK: "work"}.get(
-        slot.place, "constant"
-    )
 
 
 def _headline(phase: Phase) -> str:

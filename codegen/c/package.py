@@ -24,13 +24,13 @@ _MAKEFILE = """# Builds {name}.o and lib{name}.a from {name}.c; nothing else is 
 ARCH ?= -march=native
 CFLAGS ?=
 FLAGS = {flags}
-
+{threads}
 {reasons}
 
 all: lib{name}.a
 
 {name}.o: {name}.c
-\t$(CC) $(FLAGS) $(ARCH) $(CFLAGS) -c -o $@ {name}.c
+\t$(CC) $(FLAGS) $(ARCH){openmp} $(CFLAGS) -c -o $@ {name}.c
 
 lib{name}.a: {name}.o
 \t$(AR) rcs $@ {name}.o
@@ -42,12 +42,26 @@ clean:
 """
 
 
-def makefile(name: str) -> str:
-    """Rules for an object file and a static library, with the flags the text is made for."""
+_THREADS = """
+# Threads, where the compiler has OpenMP: link with $(OPENMP) too. make OPENMP= for one thread.
+OPENMP ?= $(shell echo '#include <omp.h>' | $(CC) -fopenmp -E -x c - > /dev/null 2>&1 \\
+\t&& echo -fopenmp)
+"""
+
+
+def makefile(name: str, *, threads: bool = False) -> str:
+    """Rules for an object file and a static library, with the flags the text is made for.
+
+    Args:
+        threads: whether the program has use for several.
+    """
     width = max(map(len, FLAGS))
     reasons = "\n".join(f"# {flag:<{width}}  {REASONS[flag]}" for flag in FLAGS)
     flags = " ".join((*FLAGS, *WARNING_FLAGS[:2]))
-    return _MAKEFILE.format(name=name, flags=flags, reasons=reasons)
+    lines = {"threads": _THREADS, "openmp": " $(OPENMP)"} if threads else {}
+    return _MAKEFILE.format(
+        name=name, flags=flags, reasons=reasons, **{"threads": "", "openmp": "", **lines}
+    )
 
 
 def state_header(

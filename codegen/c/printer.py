@@ -111,6 +111,10 @@ class _FunctionPrinter:
         parameters = [self.parameter(b) for b in self.func.params]
         if self.func.fails:
             parameters.append(f"{self.use('gradc_record')} *record")
+        if self.func.tasks:
+            tasks = self.func.body[-1]
+            assert isinstance(tasks, ir.For)
+            parameters.append(f"int64_t {self.names.pick(tasks.var, tasks.var, 'i')}")
         head = f"{self.use('GRADC_KERNEL')} void {name}("
         self.lines = [*block_comment(comment), *wrap_list(head, parameters or ["void"], ")"), "{"]
         for buffer in self.func.params:
@@ -158,6 +162,9 @@ class _FunctionPrinter:
                 self.line(f"const {c_type(local.dtype)} {name} = {block}.r{which};")
 
     def loop(self, stmt: ir.For) -> None:
+        if stmt.mode is ir.Mode.PARALLEL:  # the task is a parameter: see `text`
+            self.body(stmt.body)
+            return
         hint = {ir.Mode.SIMD: "GRADC_SIMD", ir.Mode.UNROLL: "GRADC_UNROLL"}.get(stmt.mode)
         if hint is not None:
             self.line(self.use(hint))

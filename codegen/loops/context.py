@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TypeAlias
 
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.emit import Emitter, Region
 from gradc.codegen.loops.expression import Expressions
 from gradc.codegen.loops.index import Index
-from gradc.codegen.loops.ir import Buffer, Expr, Func, Load, Note, Slot, Space
+from gradc.codegen.loops.ir import Buffer, Expr, Func, Load, Note, Place, Slot, Space
 from gradc.codegen.loops.movement import MultiIndex
 from gradc.codegen.loops.optimize import buffers, drop_unused
 from gradc.codegen.plan.access import Walker
@@ -22,6 +23,8 @@ from gradc.tracer.graph.types import DType
 
 SHORT = {"dot_general": "dot", "floor_divide": "div", "trunc_divide": "div"}
 _MAX_NAME_PARTS = 4
+
+Built: TypeAlias = "tuple[Func, tuple[Slot, ...]]"
 
 
 class Context:
@@ -39,7 +42,7 @@ class Context:
         self.expressions = Expressions(plan.producers, self._leaf, self._constant)
         self.walker = Walker(plan.producers, self._is_leaf)
         self._buffers: dict[Slot, Buffer] = {}
-        self._written = {s for r in kernel.roots for s in r.slots} | set(kernel.scratch)
+        self._written = {s for r in kernel.roots for s in r.slots}
 
     @property
     def top(self) -> Region:
@@ -57,9 +60,20 @@ class Context:
             self._buffers[slot] = found
             if written:
                 self.emitter.written.add(found)
-            if slot in self.kernel.scratch:
-                self.emitter.pinned.add(found)
         return found
+
+    def scratch(self, base: str, dtype: DType, n: int, place: Place = Place.PRIVATE) -> Slot:
+        """Memory of the work area that holds nothing but what this kernel puts there."""
+        slot = Slot(f"{base}_{self.kernel.id}", dtype, (n,), place, role=base)
+        self.overwritten(slot)
+        return slot
+
+    def overwritten(self, slot: Slot) -> Buffer:
+        """The parameter for memory the function itself fills or changes before it reads it."""
+        self._written.add(slot)
+        buffer = self.buffer(slot)
+        self.emitter.pinned.add(buffer)
+        return buffer
 
     def local_array(self, base: str, dtype: DType, shape: tuple[int, ...]) -> Buffer:
         """An array (or, of shape (), a variable) of the function's own."""
@@ -109,14 +123,14 @@ class Context:
 
     # ---- the function ---------------------------------------------------------------------------
 
-    def finish(self, fails: bool = False) -> tuple[Func, tuple[Slot, ...]]:
+    def finish(self, fails: bool = False, suffix: str = "") -> Built:
         """The function, and the arrays to call it with."""
         body = drop_unused(tuple(self.emitter.top.stmts))
         touched = buffers(body)
         kept = [(s, b) for s, b in self._buffers.items() if b in touched]
         kept.sort(key=lambda item: not item[1].written)
         note = note_of(self.kernel, self.number)
-        name = function_name(self.kernel, self.number)
+        name = function_name(self.kernel, self.number) + suffix
         func = Func(name, tuple(b for _, b in kept), body, note, fails)
         return func, tuple(s for s, _ in kept)
 

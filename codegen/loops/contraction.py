@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from math import prod
 
 from gradc.codegen.loops import index as ix
-from gradc.codegen.loops.context import Context
+from gradc.codegen.loops.context import Built, Context
+from gradc.codegen.loops.division import close_tasks, divide, open_tasks
 from gradc.codegen.loops.emit import Region
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import (
@@ -28,11 +29,9 @@ from gradc.codegen.loops.ir import (
     Buffer,
     Const,
     Expr,
-    Func,
     Load,
     Mode,
     Select,
-    Slot,
     Stmt,
     Store,
     call,
@@ -50,9 +49,9 @@ Tile = Callable[[Region, Index, list[Index], int], None]
 Opened = list[tuple[Region, str, int]]
 
 
-def build_contraction(kernel: Kernel, plan: Plan, number: int) -> tuple[Func, tuple[Slot, ...]]:
+def build_contraction(kernel: Kernel, plan: Plan, number: int) -> list[Built]:
     """The function of a contraction and its epilogue."""
-    return _Contraction(Context(kernel, plan, number)).build()
+    return [_Contraction(Context(kernel, plan, number)).build()]
 
 
 @dataclass(slots=True)
@@ -73,13 +72,17 @@ class _Contraction:
         self.product: Expr | None = None  # the finished sum, while an epilogue is emitted
         ctx.own_leaf = self.leaf
 
-    def build(self) -> tuple[Func, tuple[Slot, ...]]:
+    def build(self) -> Built:
         for root in self.kernel.roots:
             for slot in root.slots:
                 self.ctx.buffer(slot)
         if not self.root.size:
             return self.ctx.finish()
         t = self.tiling
+        if t.scratch_size:
+            self.scratch = self.ctx.buffer(self.ctx.scratch("panel", t.dtype, t.scratch_size))
+        if t.packed and self.kernel.tasks > 1 and self.divided():
+            return self.ctx.finish()
         region, batch, opened = self.open(self.ctx.top, "b", t.batch)
         region, n_outer, more = self.open(region, "q", t.n[:-1])
         at = _Position(batch, [], n_outer)
@@ -97,6 +100,33 @@ class _Contraction:
         self.close(more)
         self.close(opened)
         return self.ctx.finish()
+
+    def divided(self) -> bool:
+        """One task per some panels of one product of the batch."""
+        t = self.tiling
+        panels = -(-t.n[-1] // t.nr)
+        sizes = (*t.batch, *t.n[:-1], panels)
+        division = divide(sizes, self.kernel.tasks)
+        if division is None:
+            return False
+        region, task, name = open_tasks(self.emitter, division.tasks)
+        variables = division.position(self.emitter, region, task)
+        opened = []
+        body = region
+        for a, n in enumerate(sizes[len(variables) :], len(variables)):
+            bounds = (ix.const(0), ix.const(n))
+            if a == division.axis:
+                bounds = division.bounds(task)
+            body, v, v_name = self.emitter.loop(body, "p", 0, n)
+            variables.append(v)
+            opened.append((body, v_name, *bounds))
+        n_batch = len(t.batch)
+        at = _Position(variables[:n_batch], [], variables[n_batch:-1])
+        self.panel(body, at, variables[-1] * t.nr)
+        for inner, v_name, start, stop in reversed(opened):
+            self.emitter.close_at(inner, v_name, start, stop)
+        close_tasks(self.emitter, region, name, division.tasks)
+        return True
 
     # ---- loops ----------------------------------------------------------------------------------
 
@@ -127,7 +157,7 @@ class _Contraction:
     def panel(self, region: Region, at: _Position, start: Index) -> None:
         """All rows against the panel of columns from `start`."""
         t = self.tiling
-        buffer = self.ctx.buffer(self.kernel.scratch[0])
+        buffer = self.scratch
         if not t.blocked:
             self.pack(region, at, start, buffer, ix.const(0), prod(t.k))
             self.rows(region, at, start, t.nr, buffer)

@@ -128,6 +128,16 @@ class Emitter:
         self._variables[local.name] = region
         return ix.symbol(local.name, 0, size - 1)
 
+    def named(self, region: Region, base: str, e: Index) -> Index:
+        """`e` as a local of `region`; itself where it is a plain variable or constant."""
+        plain = len(e.terms) == 1 and e is ix.of_atom(e.terms[0][0])
+        if not e.terms or (plain and isinstance(e.terms[0][0], ix.Var)):
+            return e
+        local = self.local(base, At(e), region)
+        region.stmts.append(Let(local, At(e)))
+        self._variables[local.name] = region
+        return ix.symbol(local.name, e.lo, e.hi)
+
     def close(
         self,
         body: Region,

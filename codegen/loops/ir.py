@@ -1,6 +1,6 @@
 """The Loop IR: what C can say, before it is text.
 
-    Module ::=  name slots:Slot* funcs:Func* calls:Invoke* commit work_bytes
+    Module ::=  name slots:Slot* funcs:Func* calls:Invoke* commit work_bytes threads
     Func   ::=  name params:Buffer* body:Stmt* note:Note
     Stmt   ::=  Let(local, value)                           const T local = value;
             |   LetCall(locals, op, args)                   several results: threefry2x32
@@ -213,7 +213,9 @@ class Mode(StrEnum):
     SERIAL = "serial"  # in order
     SIMD = "simd"  # iterations are independent: `omp simd`
     UNROLL = "unroll"  # short and constant: unroll wholly
-    PARALLEL = "parallel"  # iterations are independent tasks, one per fixed chunk
+    # Iterations are independent tasks. Such a loop starts at 0 and ends its function, which is
+    # called once for every task, by whichever thread is free.
+    PARALLEL = "parallel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +349,14 @@ class Func:
     note: Note
     fails: bool = False
 
+    @property
+    def tasks(self) -> int:
+        """How many tasks it is divided into; 0: it is called once and does everything."""
+        last = self.body[-1] if self.body else None
+        if isinstance(last, For) and last.mode is Mode.PARALLEL:
+            return last.stop.constant
+        return 0
+
     def replace(self, **changes: Any) -> Func:
         return replace(self, **changes)
 
@@ -357,6 +367,7 @@ class Place(StrEnum):
     INPUT = "input"  # in[index]
     OUTPUT = "output"  # out[index]
     WORK = "work"  # at byte `offset` of the work area (past the error record)
+    PRIVATE = "private"  # at byte `offset` of what the running thread has for itself
     CONSTANT = "constant"  # `data`: a static const array of the file
 
 
@@ -383,11 +394,15 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Invoke:
-    """One call of a function, its arguments in the order of `func.params`."""
+    """One call of a function (one per task, if it is divided), its arguments in the order of
+    `func.params`. Calls of one segment run at the same time, but for those of functions that are
+    not divided: they are the first thread's, in order. Every thread ends a segment before any
+    begins the next."""
 
     func: Func
     args: tuple[Slot, ...]
     note: Note
+    segment: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,6 +417,10 @@ class Module:
             point copies in[i] to out[o] before the first call. `can_alias` has all pairs that may
             be one array; every other overlap of a written array is refused on entry.
         funcs: every distinct function, in order of first use.
+        work_bytes: of the work area, without what each thread has for itself.
+        private_bytes: of every thread's own part, which follows.
+        threads: how many threads it has use for; 1: it is written for one, and no function is
+            divided.
     """
 
     name: str
@@ -412,6 +431,8 @@ class Module:
     in_place: tuple[tuple[int, int], ...]
     can_alias: tuple[tuple[int, int], ...]
     work_bytes: int
+    private_bytes: int = 0
+    threads: int = 1
     checks: Mapping[int, Any] = field(default_factory=dict)
 
 

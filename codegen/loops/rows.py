@@ -7,29 +7,36 @@
 
 A reduction along the innermost axis runs on a fixed number of lanes (16 for float32, 8 for
 float64), combined as a tree, on every target; so its bits depend on the shape alone.
+
+A large kernel is divided into tasks, pieces of its rows (or, without rows, of one of its loops).
+What it sums over all rows is then summed per task; a second function adds these parts in order
+and runs the tail.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import prod
+from math import gcd, prod
 
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.axes import TILE, Axes, Axis, out_offset
-from gradc.codegen.loops.context import Context
+from gradc.codegen.loops.context import Built, Context
+from gradc.codegen.loops.division import Division, close_tasks, divide, open_tasks
 from gradc.codegen.loops.emit import Region
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import (
     Accumulate,
     Alloc,
+    At,
     Buffer,
     Const,
     Expr,
-    Func,
+    If,
     Let,
     Load,
     Mode,
+    Place,
     Read,
     Slot,
     Stmt,
@@ -42,10 +49,15 @@ from gradc.codegen.loops.structured import check_statements
 from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind, Stage
 from gradc.tracer import ops
 from gradc.tracer.graph.ir import Var
-from gradc.tracer.graph.types import DType
+from gradc.tracer.graph.types import DType, int64
 
 LANE_BYTES = 64
 BLOCK = 8192  # elements summed before a partial sum is put away
+# Tasks write multiples of so many elements, so that two of them share no cache line.
+GRAIN = 64
+# What the parts of a divided sum may take: bytes, and as a share of the elements summed.
+PARTS_BYTES = 1 << 20
+PARTS_SHARE = 16
 _SHORT = {"add": "sum", "mul": "product", "maximum": "greatest", "minimum": "least",
           "bitwise_or": "any", "bitwise_and": "all"}  # fmt: skip
 
@@ -72,9 +84,28 @@ class _Nest:
     variables: list[Index] = field(default_factory=list)
 
 
-def build_rows(kernel: Kernel, plan: Plan, number: int) -> tuple[Func, tuple[Slot, ...]]:
-    """The function of a kernel of maps and reductions."""
-    return _RowsBuilder(Context(kernel, plan, number)).build()
+@dataclass(slots=True)
+class _Task:
+    """One task of a divided kernel: where its own statements go, its number, how many there are,
+    and what it does of the loop along axis `axis` of the only stage (None: rows are divided)."""
+
+    region: Region
+    index: Index
+    count: int
+    axis: int | None = None
+    start: Index | None = None
+    stop: Index | None = None
+
+
+def build_rows(kernel: Kernel, plan: Plan, number: int) -> list[Built]:
+    """The function of a kernel of maps and reductions, and the one that adds up the parts of its
+    tasks where it has any."""
+    builder = _RowsBuilder(Context(kernel, plan, number))
+    built = [builder.build()]
+    if builder.task is not None and (builder.parts or any(r.tail for r in kernel.roots)):
+        last = _RowsBuilder(Context(kernel, plan, number))
+        built.append(last.build_last(builder.parts, builder.task.count))
+    return built
 
 
 class _RowsBuilder:
@@ -87,21 +118,26 @@ class _RowsBuilder:
         self.done: set[Root] = set()  # of earlier stages
         self.scratch: dict[Root, Buffer] = {}
         self.totals: dict[Root, Buffer] = {}  # lanes of exits, over rows
+        self.task: _Task | None = None
+        self.parts: dict[Root, Slot] = {}  # of exits, one after the other for each task
         self.axes = Axes(ctx, self.rows)
         ctx.own_leaf = self.leaf
 
-    def build(self) -> tuple[Func, tuple[Slot, ...]]:
+    def build(self) -> Built:
         body = [r for r in self.kernel.roots if not r.tail]
+        exits = [r for r in body if r.exit]
         for root in body:
             for slot in root.slots:
                 self.ctx.buffer(slot)
-            if root.exit:
-                self.start_exit(root)
-        self.run_rows(body)
-        for root in body:
-            if root in self.totals:
-                self.finish_exit(root)
-        self.run_tail()
+        axes = self.axes.rows(body) if self.kernel.rows and body else []
+        if not self.divided(axes, body, exits):
+            for root in exits:
+                self.start_exit(root, self.ctx.top)
+            self.run_rows(self.ctx.top, axes, body)
+            for root in exits:
+                if root in self.totals:
+                    self.finish_exit(root, self.totals[root], self.totals[root].size)
+            self.run_tail()
         return self.ctx.finish(any(r.kind is RootKind.CHECK for r in self.kernel.roots))
 
     # ---- reading the kernel's own values --------------------------------------------------------
@@ -120,24 +156,125 @@ class _RowsBuilder:
             return self.ctx.own(root.slots[0], ix.ravel(index, root.shape))
         return None
 
+    # ---- tasks ----------------------------------------------------------------------------------
+
+    def divided(self, axes: Sequence[int], body: list[Root], exits: list[Root]) -> bool:
+        """Whether the kernel is worth dividing; if so, it has been built so."""
+        wanted = self.kernel.tasks
+        if wanted < 2 or not self.kernel.size:
+            return False
+        if self.kernel.rows is None:
+            found = self.stage_division(exits)
+            if found is not None:
+                division, axis = found
+                self.run_task(division, axis, axes, body, exits)
+            return found is not None
+        inner = min(r.size // self.rows for r in body)
+        grain = GRAIN // gcd(GRAIN, inner)
+        over = divide(axes, min(wanted, most_parts(exits, self.kernel.size)), grain)
+        if over is not None:
+            self.run_task(over, None, axes, body, exits)
+        return over is not None
+
+    def stage_division(self, exits: list[Root]) -> tuple[Division, int] | None:
+        """For a kernel without rows: an axis of its only stage and how that is divided. The
+        outermost axis that gives half of the tasks wanted, else the one that gives the most."""
+        (stage,) = self.kernel.stages
+        axes = self.axes.of_stage(stage, ix.const(0))
+        best: tuple[Division, int] | None = None
+        for a, axis in enumerate(axes):
+            most = self.tasks_along(stage, axes, a, exits)
+            lanes = any(r.kind is RootKind.REDUCE for r in stage.roots) and a == len(axes) - 1
+            if most < 2 or (lanes and (axis.cuts or axis.size < 2 * BLOCK)):
+                continue
+            behind = prod(x.size for x in axes[a + 1 :])
+            grain = BLOCK if lanes else GRAIN // gcd(GRAIN, behind)
+            found = divide((axis.size,), most, max(grain, TILE))
+            if found is not None and (best is None or found.tasks > best[0].tasks):
+                best = found, a
+            if best is not None and 2 * best[0].tasks >= self.kernel.tasks:
+                break
+        return best
+
+    def tasks_along(self, stage: Stage, axes: list[Axis], a: int, exits: list[Root]) -> int:
+        """The most tasks axis `a` should be divided into; 0 where it cannot be divided."""
+        summed: list[Root] = []
+        for root in exits:
+            strides = self.out_strides(root, axes, stage)
+            if None in strides:
+                return 0
+            if not strides[a]:
+                summed.append(root)
+        return min(self.kernel.tasks, most_parts(summed, self.kernel.size))
+
+    def out_strides(self, root: Root, axes: list[Axis], stage: Stage) -> list[int | None]:
+        """How far a reduction's result moves along each axis of the only stage."""
+        variables = [ix.var(f"e{n}", axis.size) for n, axis in enumerate(axes)]
+        nest = _Nest(stage, axes, ix.const(0))
+        out = out_offset(root, self.index(root, nest, variables))
+        return [ix.stride(out, v.terms[0][0]) if v.terms else 0 for v in variables]
+
+    def run_task(
+        self,
+        division: Division,
+        axis: int | None,
+        axes: Sequence[int],
+        body: list[Root],
+        exits: list[Root],
+    ) -> None:
+        """The function of one task: of some rows, or (`axis`) of a part of the only stage."""
+        region, index, name = open_tasks(self.emitter, division.tasks)
+        task = self.task = _Task(region, index, division.tasks, axis)
+        if axis is not None:
+            start, stop = division.bounds(index)
+            task.start = self.emitter.named(region, "start", start)
+            task.stop = self.emitter.named(region, "stop", stop)
+        for root in exits:
+            self.start_exit(root, region)
+        self.run_rows(region, axes, body, division if axis is None else None)
+        for root in exits:
+            if root in self.totals:
+                self.store_part(root)
+        close_tasks(self.emitter, region, name, division.tasks)
+
+    def bounds(self, axis: int, start: int, stop: int) -> tuple[Index, Index]:
+        """What is to be run of `[start, stop)` along an axis of a stage."""
+        task = self.task
+        if task is None or task.axis != axis:
+            return ix.const(start), ix.const(stop)
+        assert task.start is not None and task.stop is not None
+        return ix.maximum(task.start, ix.const(start)), ix.minimum(task.stop, ix.const(stop))
+
     # ---- rows -----------------------------------------------------------------------------------
 
-    def run_rows(self, body: list[Root]) -> None:
+    def run_rows(
+        self,
+        region: Region,
+        axes: Sequence[int],
+        body: list[Root],
+        division: Division | None = None,
+    ) -> None:
+        """All rows, or those of one task."""
         if not self.rows or not body:
             return
-        axes = self.axes.rows(body) if self.kernel.rows is not None else []
-        region, variables = self.ctx.top, list[Index]()
-        opened: list[tuple[Region, str, int]] = []
-        for n in axes:
+        variables, opened = list[Index](), list[tuple[Region, str, Index, Index]]()
+        self.alloc_scratch(body, region)
+        if division is not None:
+            assert self.task is not None
+            variables = division.position(self.emitter, region, self.task.index)
+        for a, n in enumerate(axes[len(variables) :], len(variables)):
+            start, stop = ix.const(0), ix.const(n)
+            if division is not None and a == division.axis:
+                assert self.task is not None
+                start, stop = division.bounds(self.task.index)
             region, v, name = self.emitter.loop(region, "i", 0, n)
             variables.append(v)
-            opened.append((region, name, n))
+            opened.append((region, name, start, stop))
         row = ix.ravel(variables, axes)
-        self.alloc_scratch(body, self.ctx.top)
         for stage in self.kernel.stages:
             self.run_stage(region, stage, row)
-        for body_region, name, n in reversed(opened):
-            self.emitter.close(body_region, name, 0, n)
+        for body_region, name, start, stop in reversed(opened):
+            self.emitter.close_at(body_region, name, start, stop)
 
     def alloc_scratch(self, body: list[Root], region: Region) -> None:
         for root in body:
@@ -170,13 +307,13 @@ class _RowsBuilder:
         for a, axis in enumerate(nest.axes):
             if a not in (across, last):
                 body, variables[a], name = self.emitter.loop(region, axis.base, 0, axis.size)
-                opened.append((body, name, ix.const(0), ix.const(axis.size), 1))
+                opened.append((body, name, *self.bounds(a, 0, axis.size), 1))
                 region = body
         firsts: dict[int, Index] = {}
         for a in (across, last):
             size = nest.axes[a].size
             body, firsts[a], name = self.emitter.loop(region, "tile", 0, size, TILE)
-            opened.append((body, name, ix.const(0), ix.const(size), TILE))
+            opened.append((body, name, *self.bounds(a, 0, size), TILE))
             region = body
         for a in (across, last):
             size = nest.axes[a].size
@@ -205,7 +342,7 @@ class _RowsBuilder:
                 nest.variables.append(v)
                 self.open(body, nest, depth + 1)
                 nest.variables.pop()
-                self.emitter.close(body, name, start, stop)
+                self.emitter.close_at(body, name, *self.bounds(depth, start, stop))
         for lanes in starting:
             self.combine(region, lanes, nest)
             nest.lanes.remove(lanes)
@@ -240,16 +377,32 @@ class _RowsBuilder:
         return _Lanes(root, buffer, op, depth, out)
 
     def innermost(self, region: Region, nest: _Nest, start: int, stop: int) -> None:
-        axis = nest.axes[-1]
+        axis, last = nest.axes[-1], len(nest.axes) - 1
         width = lane_count(nest.stage, axis.size) if nest.lanes else 1
         if width == 1:
             body, v, name = self.emitter.loop(region, axis.base, start, stop)
             self.body(body, nest, [*nest.variables, v], None)
             mode = self.mode(nest, [*nest.variables, v], v)
-            self.emitter.close(body, name, start, stop, mode=mode)
+            self.emitter.close_at(body, name, *self.bounds(last, start, stop), mode=mode)
             return
         if stop - start >= 2 * BLOCK:
             start = self.blocks(region, nest, start, stop, width)
+            if self.task is not None and self.task.axis == last:
+                self.in_last_task(region, nest, start, stop, width)
+                return
+        self.whole_lanes(region, nest, start, stop, width)
+
+    def in_last_task(self, region: Region, nest: _Nest, start: int, stop: int, width: int) -> None:
+        """What is left behind the blocks of all tasks is done by the last one."""
+        assert self.task is not None
+        body = self.emitter.inner(region)
+        self.whole_lanes(body, nest, start, stop, width)
+        is_last = call("eq", At(self.task.index), Const(self.task.count - 1, int64))
+        if body.stmts:
+            region.stmts.append(If(is_last, tuple(body.stmts)))
+
+    def whole_lanes(self, region: Region, nest: _Nest, start: int, stop: int, width: int) -> None:
+        axis = nest.axes[-1]
         main = stop - (stop - start) % width
         if main > start:
             outer, v, name = self.emitter.loop(region, axis.base, start, main, width)
@@ -271,6 +424,7 @@ class _RowsBuilder:
         body, first, name = self.emitter.loop(region, "block", start, end, BLOCK)
         outer = nest.lanes
         nest.lanes = [self.block_lanes(body, x) for x in outer]
+        bounds = self.bounds(len(nest.axes) - 1, start, end)
         steps, v, step_name = self.emitter.loop(body, nest.axes[-1].base, 0, BLOCK, width)
         self.lane_loop(steps, nest, first + v, width)
         self.emitter.close(steps, step_name, 0, BLOCK, width)
@@ -279,7 +433,7 @@ class _RowsBuilder:
             at = ((first - start) // BLOCK) % width
             body.stmts.append(Accumulate(whole.buffer, at, whole.op, (total,)))
         nest.lanes = outer
-        self.emitter.close(body, name, start, end, BLOCK)
+        self.emitter.close_at(body, name, *bounds, BLOCK)
         return end
 
     def block_lanes(self, region: Region, lanes: _Lanes) -> _Lanes:
@@ -352,9 +506,7 @@ class _RowsBuilder:
             stmts.append(Store(self.scratch[root], offset % (root.size // self.rows), value))
         return stmts
 
-    def accumulate(
-        self, root: Root, index: MultiIndex, nest: _Nest, lane: Index | None
-    ) -> Stmt:
+    def accumulate(self, root: Root, index: MultiIndex, nest: _Nest, lane: Index | None) -> Stmt:
         value = cast_to(self.operand(root, index), accumulator(root))
         mine = next((x for x in nest.lanes if x.root is root), None)
         if mine is not None:
@@ -384,9 +536,9 @@ class _RowsBuilder:
             value = cast_to(Read(local), slot.dtype)
             region.stmts.append(Store(self.ctx.buffer(slot), lanes.out, value))
 
-    def tree(self, region: Region, buffer: Buffer, op: str) -> Expr:
-        width = buffer.size
-        if not buffer.shape:
+    def tree(self, region: Region, buffer: Buffer, op: str, width: int = 0) -> Expr:
+        width = width or buffer.size
+        if width == 1:
             return Load(buffer, ix.const(0))
         while width > 2:
             width //= 2
@@ -406,25 +558,66 @@ class _RowsBuilder:
 
     # ---- reductions over rows -------------------------------------------------------------------
 
-    def start_exit(self, root: Root) -> None:
+    def start_exit(self, root: Root, region: Region) -> None:
         """Before the rows: the accumulators of a reduction that is complete after them."""
         op, dtype = combiner(root), accumulator(root)
         size = prod(root.out_shape)
+        value, zero = identity(op, dtype), ix.const(0)
         if size == 1:
             width = min(lane_width(dtype), _power_of_two(self.rows))
             shape = (width,) if width > 1 else ()
             self.totals[root] = buffer = self.ctx.local_array(f"{_SHORT[op]}_rows", dtype, shape)
-            self.ctx.top.stmts.append(Alloc(buffer, identity(op, dtype)))
-            return
-        for slot in root.slots[:1]:
-            self.fill(self.ctx.buffer(slot), size, identity(op, dtype))
+            region.stmts.append(Alloc(buffer, value))
+            if self.task is not None:
+                self.part_slot(root, width, self.task)
+        elif self.task is None:
+            for slot in root.slots[:1]:
+                self.fill(region, self.ctx.buffer(slot), [(size, zero, ix.const(size), 1)], value)
+        else:
+            self.start_exit_of_task(root, self.task, size, value)
 
-    def fill(self, buffer: Buffer, size: int, value: Const) -> None:
-        if not size:
+    def start_exit_of_task(self, root: Root, task: _Task, size: int, value: Const) -> None:
+        """The task's own part of the result, or a part of the sums over all the rows."""
+        region, stage = task.region, self.kernel.stages[0]
+        axes = [] if task.axis is None else self.axes.of_stage(stage, ix.const(0))
+        strides = self.out_strides(root, axes, stage)
+        if task.axis is None or not strides[task.axis]:
+            slot = self.part_slot(root, size, task)
+            whole = [(size, ix.const(0), ix.const(size), 1)]
+            self.fill(region, self.ctx.buffer(slot), whole, value, task.index * size)
             return
-        body, v, name = self.emitter.loop(self.ctx.top, "j", 0, size)
-        body.stmts.append(Store(buffer, v, value))
-        self.emitter.close(body, name, 0, size, mode=Mode.SIMD)
+        kept = [
+            (axis.size, *self.bounds(a, 0, axis.size), stride)
+            for a, (axis, stride) in enumerate(zip(axes, strides, strict=True))
+            if stride
+        ]
+        self.fill(region, self.ctx.buffer(root.slots[0]), kept, value)
+
+    def part_slot(self, root: Root, size: int, task: _Task) -> Slot:
+        """Where the tasks leave their parts of a sum, `size` elements each."""
+        slot = self.ctx.scratch("parts", accumulator(root), task.count * size, Place.WORK)
+        self.parts[root] = slot
+        return slot
+
+    def fill(
+        self,
+        region: Region,
+        buffer: Buffer,
+        loops: Sequence[tuple[int, Index, Index, int]],
+        value: Const,
+        base: Index = ix.const(0),  # noqa: B008 - indices are immutable
+    ) -> None:
+        """Store `value` everywhere; a loop is its size, where it starts and stops, its stride."""
+        opened: list[tuple[Region, str, Index, Index]] = []
+        for size, start, stop, stride in loops:
+            region, v, name = self.emitter.loop(region, "j", 0, size)
+            base = base + v * stride
+            opened.append((region, name, start, stop))
+        region.stmts.append(Store(buffer, base, value))
+        mode = Mode.SIMD
+        for body, name, start, stop in reversed(opened):
+            self.emitter.close_at(body, name, start, stop, mode=mode)
+            mode = Mode.SERIAL
 
     def into_exit(self, root: Root, out: Index, value: Expr, row: Index) -> Stmt:
         op = combiner(root)
@@ -432,16 +625,57 @@ class _RowsBuilder:
             buffer = self.totals[root]
             at = row % buffer.size if buffer.shape else ix.const(0)
             return Accumulate(buffer, at, op, (value,))
+        if root in self.parts:
+            assert self.task is not None
+            place = self.task.index * prod(root.out_shape) + out
+            return Accumulate(self.ctx.buffer(self.parts[root]), place, op, (value,))
         return Accumulate(self.ctx.buffer(root.slots[0]), out, op, (value,))
 
-    def finish_exit(self, root: Root) -> None:
+    def store_part(self, root: Root) -> None:
+        """What the task has summed into its own lanes."""
+        assert self.task is not None
+        totals, part = self.totals[root], self.ctx.buffer(self.parts[root])
+        body, lane, name = self.emitter.loop(self.task.region, "lane", 0, totals.size)
+        place = self.task.index * totals.size + lane
+        body.stmts.append(Store(part, place, Load(totals, lane)))
+        self.emitter.close(body, name, 0, totals.size, mode=Mode.UNROLL)
+
+    def finish_exit(self, root: Root, buffer: Buffer, width: int) -> None:
+        """A scalar from the first `width` elements of `buffer`."""
         op = combiner(root)
-        total = self.tree(self.ctx.top, self.totals[root], op)
+        total = self.tree(self.ctx.top, buffer, op, width)
         local = self.emitter.local(_SHORT[op], total, self.ctx.top)
         self.ctx.top.stmts.append(Let(local, total))
         self.results[root] = Read(local)
         for slot in root.slots:
-            self.ctx.top.stmts.append(Store(self.ctx.buffer(slot), ix.const(0), Read(local)))
+            value = cast_to(Read(local), slot.dtype)
+            self.ctx.top.stmts.append(Store(self.ctx.buffer(slot), ix.const(0), value))
+
+    # ---- after all tasks ------------------------------------------------------------------------
+
+    def build_last(self, parts: dict[Root, Slot], tasks: int) -> Built:
+        """The function that adds up, in their order, what the tasks have summed."""
+        for root, slot in parts.items():
+            buffer = self.ctx.overwritten(slot)
+            size = buffer.size // tasks
+            body, part, name = self.emitter.loop(self.ctx.top, "part", 1, tasks)
+            inner, j, j_name = self.emitter.loop(body, "j", 0, size)
+            other = Load(buffer, part * size + j)
+            inner.stmts.append(Accumulate(buffer, j, combiner(root), (other,)))
+            self.emitter.close(inner, j_name, 0, size, mode=Mode.SIMD)
+            self.emitter.close(body, name, 1, tasks)
+            if prod(root.out_shape) == 1:
+                self.finish_exit(root, buffer, size)
+            else:
+                self.store_sums(root, buffer, size)
+        self.run_tail()
+        return self.ctx.finish(suffix="_last")
+
+    def store_sums(self, root: Root, sums: Buffer, size: int) -> None:
+        for slot in root.slots:
+            body, j, name = self.emitter.loop(self.ctx.top, "j", 0, size)
+            body.stmts.append(Store(self.ctx.buffer(slot), j, cast_to(Load(sums, j), slot.dtype)))
+            self.emitter.close(body, name, 0, size, mode=Mode.SIMD)
 
     # ---- the tail -------------------------------------------------------------------------------
 
@@ -464,6 +698,15 @@ def combiner(root: Root) -> str:
 def accumulator(root: Root) -> DType:
     assert root.eqn is not None
     return root.eqn.output.type.dtype.accumulate
+
+
+def most_parts(summed: list[Root], size: int) -> int:
+    """How many parts these sums over `size` elements may have."""
+    each = sum(prod(r.out_shape) for r in summed)
+    nbytes = sum(prod(r.out_shape) * accumulator(r).itemsize for r in summed)
+    if not each:
+        return max(size, 1)
+    return min(size // (PARTS_SHARE * each), PARTS_BYTES // max(nbytes, 1))
 
 
 def lane_width(dtype: DType) -> int:

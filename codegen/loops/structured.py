@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import gcd, prod
 
 from gradc.codegen.loops import index as ix
-from gradc.codegen.loops.context import Context
+from gradc.codegen.loops.context import Built, Context
+from gradc.codegen.loops.division import close_tasks, divide, open_tasks
 from gradc.codegen.loops.emit import Region
 from gradc.codegen.loops.expression import wrapped
 from gradc.codegen.loops.index import Index
@@ -23,14 +24,12 @@ from gradc.codegen.loops.ir import (
     Check,
     Const,
     Expr,
-    Func,
     If,
     Let,
     Load,
     Mode,
     Read,
     Select,
-    Slot,
     Stmt,
     Store,
     call,
@@ -45,21 +44,32 @@ from gradc.tracer.graph.ir import Atom, Eqn
 from gradc.tracer.graph.types import int64, uint64
 from gradc.tracer.rules.table import RuleTable
 
+# Tasks write multiples of so many elements, so that few cache lines are shared.
+GRAIN = 16
+# Elements of an update that a task has: each goes over all indices.
+WINDOW = 32
+
 Builder = Callable[[Eqn, Context], None]
 structured: RuleTable[Builder] = RuleTable("structured C")
 
 
-def build_structured(kernel: Kernel, plan: Plan, number: int) -> tuple[Func, tuple[Slot, ...]]:
-    """The function of a structured eqn."""
-    ctx = Context(kernel, plan, number)
+def build_structured(kernel: Kernel, plan: Plan, number: int) -> list[Built]:
+    """The function of a structured eqn; a divided scatter has two, to copy and to update."""
     (root,) = kernel.roots
     if root.eqn is None:
         raise InternalError("a structured kernel without an eqn")
-    for slot in root.slots:
-        ctx.buffer(slot)
-    if root.size:
-        structured[root.eqn.prim](root.eqn, ctx)
-    return ctx.finish()
+    steps = [structured[root.eqn.prim]]
+    if root.eqn.prim is ops.scatter and kernel.tasks > 1:
+        steps = [_copy, _update]
+    built: list[Built] = []
+    for n, step in enumerate(steps):
+        ctx = Context(kernel, plan, number)
+        for slot in root.slots:
+            ctx.buffer(slot)
+        if root.size:
+            step(root.eqn, ctx)
+        built.append(ctx.finish(suffix="_into" if n else ""))
+    return [b for b in built if b[0].body] or built[:1]
 
 
 # ---- checks ------------------------------------------------------------------------------------
@@ -69,9 +79,7 @@ def check_statements(root: Root, index: MultiIndex, ctx: Context) -> list[Stmt]:
     """What must hold at `index` of a check's domain."""
     eqn = root.eqn
     assert eqn is not None
-    values = [
-        ctx.expressions.value(a, index) for a in checked_operands(eqn, ctx.plan.values)
-    ]
+    values = [ctx.expressions.value(a, index) for a in checked_operands(eqn, ctx.plan.values)]
     element = ix.ravel(index, root.shape)
     if eqn.prim is ops.check:
         return [Check("assert", eqn.id, values[0], element, Const(0, int64))]
@@ -93,31 +101,61 @@ def check_statements(root: Root, index: MultiIndex, ctx: Context) -> list[Stmt]:
 
 @dataclass(slots=True)
 class _Loops:
-    """Open loops over the axes of a shape."""
+    """Open loops over the axes of a shape, in the body of a task where they are divided."""
 
     region: Region
     index: list[Index]
-    opened: list[tuple[Region, str, int]]
+    opened: list[tuple[Region, str, Index, Index]]
+    tasks: tuple[Region, str, int] | None = None
 
 
 def _open(ctx: Context, region: Region, sizes: Sequence[int]) -> _Loops:
     loops = _Loops(region, [], [])
     for n in sizes:
-        if n == 1:
-            loops.index.append(ix.const(0))
-            continue
-        body, v, name = ctx.emitter.loop(loops.region, "i", 0, n)
-        loops.opened.append((body, name, n))
-        loops.index.append(v)
-        loops.region = body
+        _open_one(ctx, loops, n, ix.const(0), ix.const(n))
+    return loops
+
+
+def _open_one(ctx: Context, loops: _Loops, n: int, start: Index, stop: Index) -> None:
+    if n == 1:
+        loops.index.append(ix.const(0))
+        return
+    body, v, name = ctx.emitter.loop(loops.region, "i", 0, n)
+    loops.opened.append((body, name, start, stop))
+    loops.index.append(v)
+    loops.region = body
+
+
+def _open_divided(ctx: Context, sizes: Sequence[int], *, inside: int = 0, grain: int = 1) -> _Loops:
+    """The outermost loops of a function, divided into tasks if the kernel is. Iterations of those
+    from number `inside` on are independent; the loops before are run whole by every task."""
+    division = divide(sizes[inside:], ctx.kernel.tasks, grain) if ctx.kernel.tasks > 1 else None
+    if division is None:
+        return _open(ctx, ctx.top, sizes)
+    region, task, name = open_tasks(ctx.emitter, division.tasks)
+    loops = _Loops(region, [], [], (region, name, division.tasks))
+    fixed = division.position(ctx.emitter, region, task)
+    start, stop = (
+        ctx.emitter.named(region, b, e) for b, e in zip(("start", "stop"), division.bounds(task))
+    )
+    for n in sizes[:inside]:
+        _open_one(ctx, loops, n, ix.const(0), ix.const(n))
+    loops.index += fixed
+    for a, n in enumerate(sizes[inside + len(fixed) :], len(fixed)):
+        divided = a == division.axis
+        _open_one(
+            ctx, loops, n, start if divided else ix.const(0), stop if divided else ix.const(n)
+        )
     return loops
 
 
 def _close(ctx: Context, loops: _Loops, innermost: Mode = Mode.SERIAL) -> None:
     mode = innermost
-    for body, name, n in reversed(loops.opened):
-        ctx.emitter.close(body, name, 0, n, mode=mode)
+    for body, name, start, stop in reversed(loops.opened):
+        ctx.emitter.close_at(body, name, start, stop, mode=mode)
         mode = Mode.SERIAL
+    if loops.tasks is not None:
+        close_tasks(ctx.emitter, *loops.tasks)
 
 
 def _output(ctx: Context, which: int = 0) -> Buffer:
@@ -136,17 +174,31 @@ _INTO = {"add": "add", "mul": "mul", "min": "minimum", "max": "maximum"}
 @structured.rule(ops.scatter)
 def _scatter(eqn: Eqn, ctx: Context) -> None:
     """The operand copied, then the updates in row-major order."""
+    _copy(eqn, ctx)
+    _update(eqn, ctx)
+
+
+def _copy(eqn: Eqn, ctx: Context) -> None:
+    """The operand, unless it is updated in place."""
     out, shape = _output(ctx), known_shape(eqn.inputs[0].type.shape)
-    loops = _open(ctx, ctx.top, shape)
+    loops = _open_divided(ctx, shape, grain=GRAIN // gcd(GRAIN, prod(shape[1:])))
     old = _value(ctx, eqn.inputs[0], loops.index)
     offset = ix.ravel(loops.index, shape)
     if not (isinstance(old, Load) and old.buffer is out and old.index is offset):
         ctx.emitter.body(loops.region, [Store(out, offset, old)])
         _close(ctx, loops, Mode.SIMD)
+
+
+def _update(eqn: Eqn, ctx: Context) -> None:
+    """Every task has some of the axes that are copied whole, so that no two of them can meet."""
+    out, shape = _output(ctx), known_shape(eqn.inputs[0].type.shape)
     sizes = known_shape(eqn.inputs[1].type.shape)
     if not prod(sizes):
         return
-    loops = _open(ctx, ctx.top, sizes)
+    window = sizes[index_rank(eqn) :]
+    loops = _open_divided(
+        ctx, sizes, inside=index_rank(eqn), grain=WINDOW // gcd(WINDOW, prod(window[1:]))
+    )
     where = tuple(loops.index[: index_rank(eqn)])
     at = tuple(
         ctx.expressions.safe_index(_value(ctx, i, where), shape[axis], eqn.params.wrap)
@@ -176,7 +228,7 @@ def _write(combiner: str, out: Buffer, target: Index, update: Expr) -> Stmt:
 def _cumsum(eqn: Eqn, ctx: Context) -> None:
     """Along the innermost axis with a running sum; else each slab from the one before."""
     shape, axis = known_shape(eqn.output.type.shape), eqn.params.axis
-    outer = _open(ctx, ctx.top, shape[:axis])
+    outer = _open_divided(ctx, shape[:axis])
     if prod(shape[axis + 1 :]) == 1:
         _running_sum(eqn, ctx, outer, shape)
     else:
@@ -210,9 +262,7 @@ def _running_sum(eqn: Eqn, ctx: Context, outer: _Loops, shape: tuple[int, ...]) 
     ctx.emitter.close(body, name, 0, shape[axis])
 
 
-def _slab(
-    eqn: Eqn, ctx: Context, outer: _Loops, region: Region, position: Index | None
-) -> None:
+def _slab(eqn: Eqn, ctx: Context, outer: _Loops, region: Region, position: Index | None) -> None:
     """out[step] = out[step - 1] + x[step], whole slabs at a time; None: the first."""
     step = ix.const(0) if position is None else position
     out, shape = _output(ctx), known_shape(eqn.output.type.shape)
@@ -240,7 +290,7 @@ def _arg(eqn: Eqn, ctx: Context) -> None:
     """The first NaN, else the first extreme: along the last axis one by one, else for stretches of
     the axes behind at once."""
     shape, axis = known_shape(eqn.inputs[0].type.shape), eqn.params.axis
-    outer = _open(ctx, ctx.top, shape[:axis])
+    outer = _open_divided(ctx, shape[:axis], grain=GRAIN // gcd(GRAIN, prod(shape[axis + 1 :])))
     behind = prod(shape[axis + 1 :])
     if behind == 1:
         _arg_stretch(eqn, ctx, outer, outer.region, ix.const(0), 1)
@@ -314,8 +364,9 @@ def _sort(eqn: Eqn, ctx: Context) -> None:
     axis = eqn.params.axis
     shape = known_shape(eqn.inputs[0].type.shape)
     n = shape[axis]
-    keys, order = (ctx.buffer(s) for s in ctx.kernel.scratch)
-    outer = _open(ctx, ctx.top, shape[:axis] + shape[axis + 1 :])
+    keys = ctx.buffer(ctx.scratch("keys", eqn.inputs[0].type.dtype, n))
+    order = ctx.buffer(ctx.scratch("order", int64, 2 * n))
+    outer = _open_divided(ctx, shape[:axis] + shape[axis + 1 :])
 
     def at(position: Index) -> MultiIndex:
         return (*outer.index[:axis], position, *outer.index[axis:])

@@ -28,6 +28,7 @@ from gradc.codegen.loops.ir import (
     Let,
     LetCall,
     Load,
+    Mode,
     Module,
     Read,
     Result,
@@ -36,6 +37,7 @@ from gradc.codegen.loops.ir import (
     Stmt,
     Store,
     children,
+    loops,
 )
 from gradc.tracer.errors import InternalError
 from gradc.tracer.graph.types import bool_, int64
@@ -59,6 +61,9 @@ def verify_module(module: Module) -> None:
 
 def verify_func(func: Func) -> None:
     """Raise InternalError if the function is not well formed."""
+    tasks = [s for s in loops(func.body) if s.mode is Mode.PARALLEL]
+    if tasks and (len(tasks) > 1 or tasks[0] is not func.body[-1] or tasks[0].start.constant):
+        raise InternalError(f"{func.name} is malformed: its tasks are not its last loop")
     _Verifier(func).run()
 
 

@@ -116,7 +116,7 @@ class Kernel:
         members: the eqns computed here, in the graph's order.
         reads: the arrays read from outside.
         tiling: how a contraction runs.
-        scratch: arrays of the work area it needs for itself.
+        tasks: about how many pieces it should be divided into.
     """
 
     id: int
@@ -130,7 +130,7 @@ class Kernel:
     bytes: int = 0
     flops: int = 0
     tiling: Tiling | None = None
-    scratch: list[Slot] = field(default_factory=list)
+    tasks: int = 1
 
     def __hash__(self) -> int:
         return self.id
@@ -179,6 +179,7 @@ class Plan:
         commit: `kernels[:commit]` hold every check; none of them writes state.
         in_place, can_alias: see `loops.ir.Module`.
         reasons: why each value kept in memory is kept, and why state is not updated in place.
+        threads: how many threads the program has use for.
     """
 
     graph: Graph
@@ -193,9 +194,8 @@ class Plan:
     commit: int
     in_place: tuple[tuple[int, int], ...]
     can_alias: tuple[tuple[int, int], ...]
-    work_bytes: int
-    arena_unshared: int
     reasons: tuple[str, ...]
+    threads: int = 1
 
     def __str__(self) -> str:
         return format_plan(self)
@@ -204,8 +204,7 @@ class Plan:
 def format_plan(plan: Plan) -> str:
     """The whole plan as text."""
     names = graph_names(plan.graph)
-    size = f"{len(plan.kernels)} kernels, {plan.work_bytes} bytes of work"
-    lines = [f"plan {plan.graph.name}: {size}"]
+    lines = [f"plan {plan.graph.name}: {len(plan.kernels)} kernels"]
     for n, kernel in enumerate(plan.kernels):
         if n == plan.commit > 0:
             lines.append("  ---- every check has passed; state may be written ----")

@@ -1,14 +1,13 @@
-"""Graph -> Plan: what is computed in which kernel, in which order, and where it is kept.
+"""Graph -> Plan: what is computed in which kernel, in which order, and what is kept.
 
     plan = plan_graph(graph);  print(plan)
 
 The stages: classify values, collect roots, group them into kernels, settle what is stored, order
-the kernels, place arrays in the arena.
+the kernels, divide them into tasks.
 """
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,21 +15,19 @@ import numpy as np
 from gradc.codegen.loops.ir import Place, Slot
 from gradc.codegen.plan.access import Walker
 from gradc.codegen.plan.classify import Values, classify
-from gradc.codegen.plan.kernel import Kernel, Plan, RootKind, Stage
-from gradc.codegen.plan.memory import Lifetime, aligned, assign
+from gradc.codegen.plan.kernel import Plan, RootKind, Stage
 from gradc.codegen.plan.partition import Partition, partition
 from gradc.codegen.plan.roots import collect, walk
 from gradc.codegen.plan.schedule import Schedule, output_positions, schedule
 from gradc.codegen.plan.stages import settle
 from gradc.codegen.plan.tiling import choose_tiling
+from gradc.codegen.plan.work import plan_tasks
 from gradc.tracer import ops
 from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.ir import Atom, Graph, Var
 from gradc.tracer.graph.printer import graph_names
-from gradc.tracer.graph.types import DType, int64
 
 Array = np.ndarray[Any, Any]
-ERROR_RECORD_BYTES = 64
 
 
 def plan_graph(graph: Graph) -> Plan:
@@ -42,10 +39,11 @@ def plan_graph(graph: Graph) -> Plan:
     s = schedule(p, kernels)
     _settle_copies(p, s, values)
     for kernel in s.kernels:
-        _prepare(kernel)
+        if kernel.kind is RootKind.CONTRACTION:
+            kernel.tiling = choose_tiling(kernel.roots[0])
+    threads = plan_tasks(s.kernels)
     names = graph_names(graph)
     places = _places(p, s, stored, names)
-    arena, unshared = _place_arena(s, places)
     constants = _constants(graph, names)
     slots = dict.fromkeys((*places.values(), *_extra_slots(s), *constants.values()))
     return Plan(
@@ -61,9 +59,8 @@ def plan_graph(graph: Graph) -> Plan:
         commit=s.commit,
         in_place=tuple(s.in_place),
         can_alias=graph.aliases,
-        work_bytes=ERROR_RECORD_BYTES + arena,
-        arena_unshared=unshared,
         reasons=tuple(reasons + s.reasons),
+        threads=threads,
     )
 
 
@@ -152,47 +149,4 @@ def _slot(
 
 
 def _extra_slots(s: Schedule) -> list[Slot]:
-    scratch = [slot for k in s.kernels for slot in k.scratch]
-    return [*(slot for root in s.copies for slot in root.slots), *scratch]
-
-
-def _place_arena(s: Schedule, places: dict[Var, Slot]) -> tuple[int, int]:
-    """Set the offsets of all arrays in the work area; its size, and what it would be if nothing
-    were shared."""
-    first: dict[Slot, int] = {}
-    last: dict[Slot, int] = {}
-    for n, kernel in enumerate(s.kernels):
-        touched = [slot for root in kernel.roots for slot in root.slots]
-        touched += [places[v] for v in kernel.reads if v in places]
-        touched += kernel.scratch
-        for slot in touched:
-            if slot.place is Place.WORK:
-                first.setdefault(slot, n)
-                last[slot] = n
-    slots = list(first)
-    lifetimes = [Lifetime(_nbytes(slot), first[slot], last[slot]) for slot in slots]
-    offsets, total = assign(lifetimes)
-    for slot, offset in zip(slots, offsets, strict=True):
-        slot.offset = ERROR_RECORD_BYTES + offset
-    return total, sum(aligned(t.nbytes) for t in lifetimes)
-
-
-def _prepare(kernel: Kernel) -> None:
-    """Choose a strategy, and ask for the scratch memory it needs."""
-    root = kernel.roots[0]
-    if kernel.kind is RootKind.CONTRACTION:
-        tiling = kernel.tiling = choose_tiling(root)
-        if tiling.scratch_size:
-            kernel.scratch = [_scratch("panel", kernel, tiling.dtype, tiling.scratch_size)]
-    elif root.eqn is not None and root.eqn.prim is ops.sort:
-        n = root.shape[root.eqn.params.axis]
-        key = root.eqn.inputs[0].type.dtype
-        kernel.scratch = [_scratch("keys", kernel, key, n), _scratch("order", kernel, int64, 2 * n)]
-
-
-def _scratch(name: str, kernel: Kernel, dtype: DType, n: int) -> Slot:
-    return Slot(f"{name}_{kernel.id}", dtype, (n,), Place.WORK, role=name)
-
-
-def _nbytes(slot: Slot) -> int:
-    return prod(slot.shape) * slot.dtype.itemsize
+    return [slot for root in s.copies for slot in root.slots]

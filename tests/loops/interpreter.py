@@ -1,5 +1,6 @@
 """Runs Loop IR in Python, slowly and strictly: every index in bounds, no store to a const buffer,
-no read of what was never written, and `simd` loops backwards, since their order may not matter.
+no read of what was never written, and `simd` loops and tasks backwards, since their order may not
+matter. Calls of one segment, too, run in any order that one thread's calls keep among themselves.
 
     outputs, record = run_module(module, graph, arrays)
 """
@@ -175,8 +176,27 @@ def apply(op: str, *args: Any, **params: Any) -> Any:
     return np.asarray(evaluate[PRIMITIVES[op]](*map(np.asarray, args), **params))
 
 
+def _shuffled(module: ir.Module, seed: int) -> list[tuple[int, ir.Invoke]]:
+    """The calls with their places, those of divided functions moved about in their segment."""
+    rng = np.random.default_rng(seed)
+    calls = list(enumerate(module.calls))
+    if module.threads == 1:
+        return calls
+    assert [c.segment for _, c in calls] == sorted(c.segment for _, c in calls)
+    if 0 < module.commit < len(calls) and any(f.fails for f in module.funcs):
+        assert calls[module.commit - 1][1].segment < calls[module.commit][1].segment
+    ordered: list[tuple[int, ir.Invoke]] = []
+    for segment in dict.fromkeys(c.segment for _, c in calls):
+        here = [x for x in calls if x[1].segment == segment]
+        serial = [x for x in here if not x[1].func.tasks]
+        for divided in rng.permutation([n for n, c in here if c.func.tasks]):
+            serial.insert(int(rng.integers(0, len(serial) + 1)), calls[divided])
+        ordered += serial
+    return ordered
+
+
 def run_module(
-    module: ir.Module, graph: Graph, arrays: list[np.ndarray[Any, Any]]
+    module: ir.Module, graph: Graph, arrays: list[np.ndarray[Any, Any]], seed: int = 0
 ) -> tuple[list[np.ndarray[Any, Any]], Failure | None]:
     """Outputs and the first failure; inputs that state outputs alias are left as they were."""
     aliases = dict(graph.aliases)
@@ -189,8 +209,8 @@ def run_module(
         slots[slot].name = slot.name
     record: list[Failure] = []
     with np.errstate(all="ignore"):
-        for n, call in enumerate(module.calls):
-            if n == module.commit and record:
+        for n, call in _shuffled(module, seed):
+            if n >= module.commit and record:
                 break
             assert not call.func.fails or n < module.commit, "a check after the commit point"
             if n < module.commit:
@@ -231,6 +251,8 @@ def _memory(
 def _poison_overlaps(call: ir.Invoke, slots: dict[ir.Slot, Memory]) -> None:
     """What a call may write makes unknown whatever shares its bytes in the work area."""
     for slot, p in zip(call.args, call.func.params, strict=True):
+        if slot.place is ir.Place.PRIVATE:
+            slots[slot].known[:] = False
         if slot.place is not ir.Place.WORK or not p.written:
             continue
         low, high = _extent(slot)

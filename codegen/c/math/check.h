@@ -21,14 +21,14 @@ typedef struct { int64_t eqn, element, index, limit, axis, kind, reserved[2]; } 
 GRADC_COLD void gradc_fail(gradc_record *record, int64_t kind, int64_t eqn, int64_t element,
                            int64_t index, int64_t limit, int64_t axis)
 {
-    if (record->kind != 0
-        && (record->eqn < eqn || (record->eqn == eqn && record->element <= element))) return;
-    record->eqn = eqn;
-    record->element = element;
-    record->index = index;
-    record->limit = limit;
-    record->axis = axis;
-    record->kind = kind;
+    const gradc_record found = {eqn, element, index, limit, axis, kind, {0, 0}};
+#if defined(_OPENMP)
+#pragma omp critical(gradc_fail)
+#endif
+    {
+        const int earlier = eqn < record->eqn || (eqn == record->eqn && element < record->element);
+        if (record->kind == 0 || earlier) *record = found;
+    }
 }
 
 /* how many of b's n arrays share a byte with a */

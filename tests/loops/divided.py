@@ -1,0 +1,19 @@
+"""Small programs divided as if they were large: every kernel into tasks of a few elements."""
+
+from __future__ import annotations
+
+import pytest
+
+from gradc.codegen.loops import axes, rows, structured
+from gradc.codegen.plan import work
+
+
+def divide_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every kernel be worth several tasks, and a task be as small as can be."""
+    for name, value in (("KERNEL_NS", 0.3), ("TASK_NS", 0.2), ("THREAD_NS", 0.5)):
+        monkeypatch.setattr(work, name, value)
+    for module, name, value in (
+        (rows, "GRAIN", 1), (rows, "TILE", 2), (axes, "TILE", 2), (rows, "BLOCK", 16),
+        (rows, "PARTS_SHARE", 1), (structured, "GRAIN", 1), (structured, "WINDOW", 1),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
