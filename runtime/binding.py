@@ -57,7 +57,7 @@ STATUS_TEXT = {
 # How long libgomp lets a thread spin before it sleeps, in turns of a loop. Its own choice, 300000,
 # burns a core for milliseconds after every call, and makes every wait for a thread that was
 # preempted a wait for the scheduler. Read when libgomp is loaded; the user's own setting stays.
-SPIN_VARIABLE, SPIN_TURNS = "GOMP_SPINCOUNT", "1000"
+SPIN_VARIABLE, SPIN_TURNS = "GOMP_SPINCOUNT", "300"
 
 
 class ThreadCount:

@@ -29,6 +29,7 @@ from gradc.codegen.loops.ir import (
     Buffer,
     Const,
     Expr,
+    If,
     Load,
     Mode,
     Select,
@@ -46,7 +47,7 @@ from gradc.tracer.graph.types import int64
 RUN = 16  # elements along k copied to a panel at a time
 
 Tile = Callable[[Region, Index, list[Index], int], None]
-Opened = list[tuple[Region, str, int]]
+Opened = list[tuple[Region, str, Index, Index]]
 
 
 def build_contraction(kernel: Kernel, plan: Plan, number: int) -> list[Built]:
@@ -63,6 +64,15 @@ class _Position:
     n: list[Index]
 
 
+@dataclass(slots=True)
+class _Block:
+    """The rows of one task, and whether they are the last."""
+
+    start: Index
+    stop: Index
+    is_last: Expr
+
+
 class _Contraction:
     def __init__(self, ctx: Context) -> None:
         self.ctx, self.emitter, self.kernel = ctx, ctx.emitter, ctx.kernel
@@ -70,6 +80,8 @@ class _Contraction:
         assert root.eqn is not None and self.kernel.tiling is not None
         self.root, self.eqn, self.tiling = root, root.eqn, self.kernel.tiling
         self.product: Expr | None = None  # the finished sum, while an epilogue is emitted
+        self.scratch: Buffer | None = None
+        self.rows_block: _Block | None = None  # None: all of them
         ctx.own_leaf = self.leaf
 
     def build(self) -> Built:
@@ -81,52 +93,49 @@ class _Contraction:
         t = self.tiling
         if t.scratch_size:
             self.scratch = self.ctx.buffer(self.ctx.scratch("panel", t.dtype, t.scratch_size))
-        if t.packed and self.kernel.tasks > 1 and self.divided():
-            return self.ctx.finish()
-        region, batch, opened = self.open(self.ctx.top, "b", t.batch)
-        region, n_outer, more = self.open(region, "q", t.n[:-1])
-        at = _Position(batch, [], n_outer)
-        columns = t.n[-1]
-        if t.packed:
-            self.panel_loop(region, at, columns)
-        else:
-            main = columns - columns % t.nr
-            if main:
-                body, v, name = self.emitter.loop(region, "n", 0, main, t.nr)
-                self.rows(body, at, v, t.nr, None)
-                self.emitter.close(body, name, 0, main, t.nr)
-            if columns % t.nr:
-                self.rows(region, at, ix.const(main), columns % t.nr, None)
-        self.close(more)
-        self.close(opened)
+        if self.kernel.tasks < 2 or not self.divided():
+            region, batch, opened = self.open(self.ctx.top, "b", t.batch)
+            region, n_outer, more = self.open(region, "q", t.n[:-1])
+            self.panel_loop(region, _Position(batch, [], n_outer))
+            self.close([*opened, *more])
         return self.ctx.finish()
 
+    # ---- tasks ----------------------------------------------------------------------------------
+
     def divided(self) -> bool:
-        """One task per some panels of one product of the batch."""
+        """Tasks over products of the batch, panels of columns and blocks of rows; False where that
+        is one."""
         t = self.tiling
-        panels = -(-t.n[-1] // t.nr)
-        sizes = (*t.batch, *t.n[:-1], panels)
+        rows = t.rows_of_task(self.kernel.tasks) if len(t.m) == 1 else t.m[-1]
+        blocks = -(-t.m[-1] // rows)
+        sizes = (*t.batch, *t.n[:-1], t.panels, blocks)
         division = divide(sizes, self.kernel.tasks)
         if division is None:
             return False
         region, task, name = open_tasks(self.emitter, division.tasks)
         variables = division.position(self.emitter, region, task)
-        opened = []
+        opened: Opened = []
         body = region
         for a, n in enumerate(sizes[len(variables) :], len(variables)):
-            bounds = (ix.const(0), ix.const(n))
-            if a == division.axis:
-                bounds = division.bounds(task)
+            bounds = division.bounds(task) if a == division.axis else (ix.const(0), ix.const(n))
             body, v, v_name = self.emitter.loop(body, "p", 0, n)
             variables.append(v)
             opened.append((body, v_name, *bounds))
         n_batch = len(t.batch)
-        at = _Position(variables[:n_batch], [], variables[n_batch:-1])
-        self.panel(body, at, variables[-1] * t.nr)
-        for inner, v_name, start, stop in reversed(opened):
-            self.emitter.close_at(inner, v_name, start, stop)
+        at = _Position(variables[:n_batch], [], variables[n_batch:-2])
+        self.block_of(variables[-1], rows, blocks)
+        self.any_panel(body, at, variables[-2])
+        self.close(opened)
         close_tasks(self.emitter, region, name, division.tasks)
         return True
+
+    def block_of(self, number: Index, rows: int, blocks: int) -> None:
+        """From now on, only block `number` of the rows."""
+        if blocks > 1:
+            start = number * rows
+            stop = ix.minimum(start + rows, ix.const(self.tiling.m[-1]))
+            last = call("eq", At(number), Const(blocks - 1, int64))
+            self.rows_block = _Block(start, stop, last)
 
     # ---- loops ----------------------------------------------------------------------------------
 
@@ -138,26 +147,48 @@ class _Contraction:
         for n in sizes:
             region, v, name = self.emitter.loop(region, base, 0, n)
             variables.append(v)
-            opened.append((region, name, n))
+            opened.append((region, name, ix.const(0), ix.const(n)))
         return region, variables, opened
 
     def close(self, opened: Opened) -> None:
-        for body, name, n in reversed(opened):
-            self.emitter.close(body, name, 0, n)
+        for body, name, start, stop in reversed(opened):
+            self.emitter.close_at(body, name, start, stop)
 
-    def panel_loop(self, region: Region, at: _Position, columns: int) -> None:
-        nr = self.tiling.nr
-        if columns <= nr:
-            self.panel(region, at, ix.const(0))
+    def panel_loop(self, region: Region, at: _Position) -> None:
+        panels = self.tiling.panels
+        if panels == 1:
+            self.any_panel(region, at, ix.const(0))
             return
-        body, v, name = self.emitter.loop(region, "n", 0, columns, nr)
-        self.panel(body, at, v)
-        self.emitter.close(body, name, 0, columns, nr)
+        body, v, name = self.emitter.loop(region, "p", 0, panels)
+        self.any_panel(body, at, v)
+        self.emitter.close(body, name, 0, panels)
+
+    def any_panel(self, region: Region, at: _Position, number: Index) -> None:
+        """All rows against panel `number`. One that is not copied must not be read past the last
+        column, so that the last one may need loops of its own."""
+        t = self.tiling
+        full = t.n[-1] // t.nr
+        if t.packed or full == t.panels:
+            whole = self.panel if t.packed else self.columns
+            whole(region, at, number * t.nr)
+        elif t.panels == 1:
+            self.rows(region, at, ix.const(0), t.n[-1], None)
+        else:
+            inside, last = (self.emitter.inner(region) for _ in range(2))
+            self.columns(inside, at, ix.minimum(number, ix.const(full - 1)) * t.nr)
+            self.rows(last, at, ix.const(full * t.nr), t.n[-1] % t.nr, None)
+            is_full = call("lt", At(number), Const(full, int64))
+            region.stmts.append(If(is_full, tuple(inside.stmts), tuple(last.stmts)))
+
+    def columns(self, region: Region, at: _Position, start: Index) -> None:
+        """All rows against the columns of a panel where they are."""
+        self.rows(region, at, start, self.tiling.nr, None)
 
     def panel(self, region: Region, at: _Position, start: Index) -> None:
-        """All rows against the panel of columns from `start`."""
+        """All rows against the copied panel of columns from `start`."""
         t = self.tiling
         buffer = self.scratch
+        assert buffer is not None
         if not t.blocked:
             self.pack(region, at, start, buffer, ix.const(0), prod(t.k))
             self.rows(region, at, start, t.nr, buffer)
@@ -246,16 +277,22 @@ class _Contraction:
         """Run `tile(body, first row, outer indices, rows)` over all rows."""
         t = self.tiling
         region, outer, opened = self.open(region, "p", t.m[:-1])
-        rows = t.m[-1]
+        rows, block = t.m[-1], self.rows_block
         main = rows - rows % t.mr
         if main == t.mr:
             tile(region, ix.const(0), outer, t.mr)
         elif main:
+            start, stop = ix.const(0), ix.const(main)
+            if block is not None:
+                start, stop = block.start, ix.minimum(block.stop, stop)
             body, m, name = self.emitter.loop(region, "m", 0, main, t.mr)
             tile(body, m, outer, t.mr)
-            self.emitter.close(body, name, 0, main, t.mr)
+            self.emitter.close_at(body, name, start, stop, t.mr)
         if rows % t.mr:
-            tile(region, ix.const(main), outer, rows % t.mr)
+            rest = region if block is None else self.emitter.inner(region)
+            tile(rest, ix.const(main), outer, rows % t.mr)
+            if block is not None:
+                region.stmts.append(If(block.is_last, tuple(rest.stmts)))
         self.close(opened)
 
     def accumulate(
@@ -365,10 +402,13 @@ class _Contraction:
     def clear_partial(self, region: Region, buffer: Buffer) -> None:
         t = self.tiling
         n = prod(t.m) * t.nr
+        start, stop = ix.const(0), ix.const(n)
+        if self.rows_block is not None:
+            start, stop = self.rows_block.start * t.nr, self.rows_block.stop * t.nr
         body, v, name = self.emitter.loop(region, "j", 0, n)
         zero = Const(0.0 if t.dtype.is_float else 0, t.dtype)
         body.stmts.append(Store(buffer, v + t.panel_size, zero))
-        self.emitter.close(body, name, 0, n, mode=Mode.SIMD)
+        self.emitter.close_at(body, name, start, stop, mode=Mode.SIMD)
 
     def block(
         self, region: Region, at: _Position, start: Index, buffer: Buffer, k0: Index, count: int

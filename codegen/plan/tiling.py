@@ -27,6 +27,8 @@ ROWS = 8
 ACCUMULATORS = 16  # groups of lanes in a tile: rows times lane groups of a row
 MAX_LANE_GROUPS = 8
 UNPACKED_ROWS = 4  # so few rows do not pay for copying the panel
+# A task copies its own panel, which pays for so many rows; a few tasks there must be in any case.
+BLOCK_ROWS, LEAST_ROWS, LEAST_TASKS = 128, 32, 16
 K_BLOCK = 1024
 
 
@@ -62,6 +64,20 @@ class Tiling:
     @property
     def blocked(self) -> bool:
         return self.k_block < prod(self.k)
+
+    def rows_of_task(self, tasks: int) -> int:
+        """How many rows a task takes of the last axis of `m`, where about `tasks` are wanted."""
+        rows, others = self.m[-1], prod(self.batch) * prod(self.n[:-1]) * self.panels
+        blocks = min(tasks // others, rows // BLOCK_ROWS)
+        if others * blocks < LEAST_TASKS:
+            blocks = min(-(-LEAST_TASKS // others), tasks, rows // LEAST_ROWS)
+        each = -(-rows // max(blocks, 1))
+        return min(-(-each // self.mr) * self.mr, rows)
+
+    @property
+    def panels(self) -> int:
+        """Tiles side by side."""
+        return -(-self.n[-1] // self.nr)
 
     @property
     def scratch_size(self) -> int:

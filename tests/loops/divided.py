@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gradc.codegen.loops import axes, rows, structured
-from gradc.codegen.plan import work
+from gradc.codegen.plan import tiling, work
 
 
 def divide_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,5 +15,7 @@ def divide_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in (
         (rows, "GRAIN", 1), (rows, "TILE", 2), (axes, "TILE", 2), (rows, "BLOCK", 16),
         (rows, "PARTS_SHARE", 1), (structured, "GRAIN", 1), (structured, "WINDOW", 1),
+        (tiling, "ROWS", 2), (tiling, "BLOCK_ROWS", 2), (tiling, "LEAST_ROWS", 1),
+        (tiling, "K_BLOCK", 3), (tiling, "LANE_BYTES", 8), (tiling, "MAX_LANE_GROUPS", 2),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
