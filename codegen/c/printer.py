@@ -225,6 +225,18 @@ class _FunctionPrinter:
             new = ir.Call(stmt.op, (old, *args), dtype)
         self.line(f"{place} = {self.assigned(new, dtype, memory=memory)};")
 
+    def multiply(self, stmt: ir.Multiply) -> None:
+        helper = self.use(f"gradc_multiply_{stmt.sums.dtype.short}")
+        sums = self.names.pick(stmt.sums, stmt.sums.name, "b")
+        a, b = (self.address(x.buffer, x.start) for x in (stmt.a, stmt.b))
+        numbers = [stmt.a.row, stmt.a.step, b, stmt.b.step, stmt.count]
+        args = [sums, stmt.rows, stmt.columns, a, *numbers]
+        self.line(f"{helper}({', '.join(map(str, args))});")
+
+    def address(self, buffer: ir.Buffer, start: Index) -> str:
+        name = self.names.pick(buffer, buffer.name, "b")
+        return f"{name} + {self.index(start)[0]}" if start.terms or start.constant else name
+
     def check(self, stmt: ir.Check) -> None:
         kind = CHECK_KINDS[stmt.kind]
         ok = self.within(self.expr_text(self.shallow(stmt.ok)), UNARY)
@@ -432,6 +444,7 @@ _STATEMENTS: dict[type, Callable[[_FunctionPrinter, Any], None]] = {
     ir.Alloc: _FunctionPrinter.alloc,
     ir.Store: _FunctionPrinter.store,
     ir.Accumulate: _FunctionPrinter.accumulate,
+    ir.Multiply: _FunctionPrinter.multiply,
     ir.Check: _FunctionPrinter.check,
     ir.Comment: _FunctionPrinter.comment,
 }
@@ -492,6 +505,8 @@ def _parts(s: ir.Stmt) -> tuple[list[ir.Expr], list[Index]]:
             return [s.value], [s.index]
         case ir.Accumulate():
             return list(s.args), [s.index]
+        case ir.Multiply():
+            return [], [s.a.start, s.b.start]
         case ir.Check():
             return [s.ok, s.index], [s.element]
         case _:
@@ -505,6 +520,8 @@ def _used(body: Iterable[ir.Stmt]) -> set[object]:
         expressions, indices = _parts(s)
         if isinstance(s, ir.Store | ir.Accumulate):
             used.add(s.buffer)
+        elif isinstance(s, ir.Multiply):
+            used |= {s.sums, s.a.buffer, s.b.buffer}
         for e in expressions:
             _note_expression(e, used, indices)
         for index in indices:

@@ -32,9 +32,11 @@ from gradc.codegen.loops.ir import (
     If,
     Load,
     Mode,
+    Multiply,
     Select,
     Stmt,
     Store,
+    Strided,
     call,
 )
 from gradc.codegen.loops.movement import MultiIndex
@@ -44,6 +46,7 @@ from gradc.codegen.plan.tiling import axis_groups, domain_sizes
 from gradc.tracer.graph.ir import Var
 from gradc.tracer.graph.types import int64
 
+MULTIPLY_ROWS = 8  # that one `Multiply` takes
 RUN = 16  # elements along k copied to a panel at a time
 
 Tile = Callable[[Region, Index, list[Index], int], None]
@@ -308,9 +311,13 @@ class _Contraction:
         """The tile's sums over k (over one block of it)."""
         t = self.tiling
         acc = self.ctx.local_array("acc", t.dtype, (mr, nr))
-        zero = Const(0.0 if t.dtype.is_float else 0, t.dtype)
-        region.stmts.append(Alloc(acc, zero))
+        region.stmts.append(Alloc(acc))
         k0, count = block if block is not None else (ix.const(0), prod(t.k))
+        whole = self.whole_tile(at, start, acc, k0, count, panel)
+        if whole is not None:
+            region.stmts.append(whole)
+            return acc
+        self.clear(region, acc, mr, nr)
         body, k, k_name = self.emitter.loop(region, "k", 0, count)
         rows, i, i_name = self.emitter.loop(body, "i", 0, mr)
         lanes, j, j_name = self.emitter.loop(rows, "j", 0, nr)
@@ -326,6 +333,36 @@ class _Contraction:
         self.emitter.close(rows, i_name, 0, mr, mode=Mode.UNROLL)
         self.emitter.close(body, k_name, 0, count)
         return acc
+
+    def whole_tile(
+        self, at: _Position, start: Index, acc: Buffer, k0: Index, count: int, panel: Buffer | None
+    ) -> Multiply | None:
+        """The tile as one statement, where its operands are matrices in memory."""
+        mr, nr = acc.shape
+        if not self.tiling.dtype.is_float or nr % 8 or mr > MULTIPLY_ROWS or not count:
+            return None
+        i, j, k = ix.var("tile i", mr), ix.var("tile j", nr), ix.var("tile k", count)
+        along = self.along(k0 + k)
+        row = _Position(at.batch, [*at.m[:-1], at.m[-1] + i], [])
+        a = strided(self.operand(0, row, along), i, k)
+        if panel is not None:
+            b: Strided | None = Strided(panel, ix.const(0), 1, nr)
+        else:
+            column = _Position(at.batch, [], [*at.n, start + j])
+            b = strided(self.operand(1, column, along), j, k)
+        if a is None or b is None or b.row != 1:
+            return None
+        return Multiply(acc, mr, nr, a, b, count)
+
+    def clear(self, region: Region, acc: Buffer, mr: int, nr: int) -> None:
+        """Zeros, in loops that are unrolled: an initialiser would be made a call of memset, and
+        the sums then live in memory besides registers."""
+        zero = Const(0.0 if self.tiling.dtype.is_float else 0, self.tiling.dtype)
+        rows, i, i_name = self.emitter.loop(region, "i", 0, mr)
+        lanes, j, j_name = self.emitter.loop(rows, "j", 0, nr)
+        lanes.stmts.append(Store(acc, i * nr + j, zero))
+        self.emitter.close(lanes, j_name, 0, nr, mode=Mode.SIMD)
+        self.emitter.close(rows, i_name, 0, mr, mode=Mode.UNROLL)
 
     def operand(self, side: int, at: _Position, along: MultiIndex) -> Expr:
         """Side 0 gives rows, side 1 columns; which operand that is depends on `swapped`."""
@@ -437,3 +474,14 @@ class _Contraction:
             self.epilogue(body, here, start, mr, nr, buffer, nr, base)
 
         self.row_tiles(region, tile)
+
+
+def strided(e: Expr, i: Index, k: Index) -> Strided | None:
+    """`e` as element (i, k) of a matrix in memory."""
+    if not isinstance(e, Load):
+        return None
+    if not all(isinstance(a, ix.Var) for a, _ in e.index.terms):
+        return None
+    row, step = (ix.stride(e.index, v.terms[0][0]) if v.terms else 0 for v in (i, k))
+    assert row is not None and step is not None
+    return Strided(e.buffer, e.index - i * row - k * step, row, step)

@@ -9,6 +9,7 @@
             |   Alloc(buffer, init?)                        a fixed-size array on the stack
             |   Store(buffer, index, value)                 buffer[index] = value
             |   Accumulate(buffer, index, op, args)         buffer[index] = op(buffer[index], args)
+            |   Multiply(sums, rows, columns, a, b, count)  a tile of a product of matrices
             |   Check(kind, eqn, ok, element, index, limit, axis)
             |   Comment(text)
     Expr   ::=  Const(value)  Read(local)  Load(buffer, index)  At(index)
@@ -281,6 +282,29 @@ class Accumulate:
 
 
 @dataclass(frozen=True, slots=True)
+class Strided:
+    """A matrix inside an array: element (i, k) is `buffer[start + i * row + k * step]`."""
+
+    buffer: Buffer
+    start: Index
+    row: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Multiply:
+    """`sums[i * columns + j]` = the sum over k < count, in its order, of `a(i, k) * b(j, k)`, as if
+    by "fma". Of b, neighbouring columns are side by side: its `row` is 1."""
+
+    sums: Buffer
+    rows: int
+    columns: int
+    a: Strided
+    b: Strided
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """Unless `ok`, report a failure of eqn `eqn`: keep the record with the least (eqn, element) and
     carry on (every expression is total); the entry point returns the status at the commit point.
@@ -307,7 +331,9 @@ class Comment:
     text: str
 
 
-Stmt: TypeAlias = "Let | LetCall | For | If | Alloc | Store | Accumulate | Check | Comment"
+Stmt: TypeAlias = (
+    "Let | LetCall | For | If | Alloc | Store | Accumulate | Multiply | Check | Comment"
+)
 
 
 # ---- functions and the module ------------------------------------------------------------------

@@ -24,6 +24,7 @@ from gradc.codegen.loops.ir import (
     Let,
     LetCall,
     Load,
+    Multiply,
     Read,
     Space,
     Stmt,
@@ -113,12 +114,21 @@ def _live_stmt(s: Stmt, uses: Uses, read: set[Buffer]) -> Stmt | None:
             if s.buffer.space is Space.LOCAL and s.buffer not in read:
                 return None
             _effect(s, uses)
+        case Multiply():
+            if s.sums not in read:
+                return None
+            _multiplied(s, uses)
         case Check():
             uses.expr(s.ok, s.index)
             uses.index(s.element)
         case Comment():
             pass
     return s
+
+
+def _multiplied(s: Multiply, uses: Uses) -> None:
+    uses.buffers |= {s.a.buffer, s.b.buffer}
+    uses.index(s.a.start, s.b.start)
 
 
 def _effect(s: Alloc | Store | Accumulate, uses: Uses) -> None:
@@ -146,6 +156,8 @@ def _read_locals(body: Iterable[Stmt], uses: Uses) -> None:
                 _read_locals((*s.then, *s.orelse), uses)
             case Alloc() | Store() | Accumulate():
                 _effect(s, uses)
+            case Multiply():
+                _multiplied(s, uses)
             case Check():
                 uses.expr(s.ok, s.index)
                 uses.index(s.element)
@@ -165,6 +177,8 @@ def _stored(body: Iterable[Stmt]) -> Iterable[Buffer]:
     for s in body:
         if isinstance(s, Store | Accumulate | Alloc):
             yield s.buffer
+        elif isinstance(s, Multiply):
+            yield s.sums
         elif isinstance(s, For):
             yield from _stored(s.body)
         elif isinstance(s, If):

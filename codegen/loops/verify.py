@@ -30,6 +30,7 @@ from gradc.codegen.loops.ir import (
     Load,
     Mode,
     Module,
+    Multiply,
     Read,
     Result,
     Select,
@@ -124,6 +125,8 @@ class _Verifier:
                 self.written(s.buffer, s.index)
             case Accumulate():
                 self.accumulate(s)
+            case Multiply():
+                self.multiply(s)
             case Check():
                 self.require(self.func.fails, "a check in a function that does not fail")
                 self.expr(s.ok)
@@ -159,6 +162,16 @@ class _Verifier:
             self.expr(a)
             self.require(a.dtype is s.buffer.dtype, f"{s.buffer.name}: accumulates {a}")
         self.written(s.buffer, s.index)
+
+    def multiply(self, s: Multiply) -> None:
+        self.require(s.sums.written and s.sums in self.buffers, f"{s.sums.name} is not at hand")
+        self.require(s.sums.size >= s.rows * s.columns, f"{s.sums.name} is too small")
+        self.require(s.b.row == 1 or s.columns == 1, f"{s.b.buffer.name}: columns lie apart")
+        for x, n in ((s.a, s.rows), (s.b, s.columns)):
+            self.require(x.buffer.dtype is s.sums.dtype, f"{x.buffer.name} is of another dtype")
+            for i in (0, n - 1):
+                for k in (0, s.count - 1):
+                    self.place(x.buffer, x.start + i * x.row + k * x.step)
 
     def written(self, buffer: Buffer, index: ix.Index) -> None:
         self.require(buffer.written, f"stores to {buffer.name}, which is const")

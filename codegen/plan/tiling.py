@@ -27,8 +27,9 @@ ROWS = 8
 ACCUMULATORS = 16  # groups of lanes in a tile: rows times lane groups of a row
 MAX_LANE_GROUPS = 8
 UNPACKED_ROWS = 4  # so few rows do not pay for copying the panel
+NEAR_BYTES = 24 * 1024  # nor does a right operand of this size, which stays in the first cache
 # A task copies its own panel, which pays for so many rows; a few tasks there must be in any case.
-BLOCK_ROWS, LEAST_ROWS, LEAST_TASKS = 128, 32, 16
+BLOCK_ROWS, LEAST_ROWS, LEAST_TASKS = 512, 64, 16
 K_BLOCK = 1024
 
 
@@ -99,7 +100,8 @@ def choose_tiling(root: Root) -> Tiling:
     mr = min(ROWS, rows)
     groups = min(MAX_LANE_GROUPS, ACCUMULATORS // mr)
     nr = min(groups, -(-columns // lanes)) * lanes
-    packed = prod(m) > UNPACKED_ROWS or not _contiguous_columns(root, swapped)
+    near = prod(k) * columns * dtype.itemsize <= NEAR_BYTES and columns % nr == 0
+    packed = not _contiguous_columns(root, swapped) or (prod(m) > UNPACKED_ROWS and not near)
     blocked = packed and len(k) == 1 and k[0] > 2 * K_BLOCK
     k_block = K_BLOCK if blocked else prod(k)
     panel = k_block * nr if packed else 0

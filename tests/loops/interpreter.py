@@ -158,6 +158,19 @@ class Interpreter:
         op = "add" if s.op == "fma" else s.op
         memory.write(at, apply(op, memory.read(at), args[0]))
 
+    def do_multiply(self, s: ir.Multiply) -> None:
+        """The same sums, one step of k at a time."""
+        a, b = self.memory[s.a.buffer], self.memory[s.b.buffer]
+        first, second = self.index(s.a.start), self.index(s.b.start)
+        for i in range(s.rows):
+            for j in range(s.columns):
+                total = np.zeros((), s.sums.dtype.numpy)
+                for k in range(s.count):
+                    x = a.read(first + i * s.a.row + k * s.a.step)
+                    y = b.read(second + j * s.b.row + k * s.b.step)
+                    total = apply("add", total, apply("mul", x, y))
+                self.memory[s.sums].write(i * s.columns + j, total)
+
     def do_check(self, s: ir.Check) -> None:
         if not self.expr(s.ok):
             index = int(self.expr(s.index))
