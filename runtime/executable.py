@@ -100,7 +100,7 @@ def check_error(site: CheckSite | None, record: ErrorRecord) -> GradcError:
         error = index_out_of_range(
             site.prim, record.index, axis=record.axis, size=record.limit, loc=site.loc
         )
-        return as_called(error, site.prim, site.operands)
+        return as_called(error, site.operands)
     if site.kind == "division":
         return division_by_zero(site.prim, loc=site.loc)
     return check_failed(site.message, loc=site.loc)

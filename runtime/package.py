@@ -179,7 +179,7 @@ def _check(site: CheckSite) -> dict[str, Any]:
     loc = site.loc
     where = None if loc is None else [loc.basename, loc.line, loc.function]
     return {"eqn": site.eqn_id, "kind": site.kind, "prim": site.prim, "message": site.message,
-            "where": where, "operands": list(site.operands)}  # fmt: skip
+            "where": where, "operands": site.operands}  # fmt: skip
 
 
 # -- loading --------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def _read_check(facts: Mapping[str, Any]) -> CheckSite:
     return CheckSite(
         int(facts["eqn"]), str(facts["kind"]), str(facts["prim"]),
         None if where is None else _location(*where), str(facts["message"]),
-        tuple(map(str, facts["operands"])),
+        None if facts["operands"] is None else tuple(map(str, facts["operands"])),
     )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from gradc.tracer.graph.ir import Graph, Phase
 from gradc.tracer.graph.printer import graph_names
 from gradc.tracer.graph.source import Location
 from gradc.tracer.graph.types import TensorType
-from gradc.tracer.rules.failures import called_name
+from gradc.tracer.rules.failures import called_name, shown_operands
 
 FOLDER = Path(__file__).parent
 TEMPLATES = ("interface.h", "run_serial.c", "run_threads.c", "entry.c")
@@ -50,7 +50,7 @@ class CheckSite:
     Attributes:
         kind: `index`, `division` or `assert`.
         prim: the primitive's name; of an index what the user called.
-        operands: the types of the eqn's operands.
+        operands: the types of the eqn's operands; None where they are not what the user gave.
         message: the user's own, of an assertion.
     """
 
@@ -59,7 +59,7 @@ class CheckSite:
     prim: str
     loc: Location | None
     message: str
-    operands: tuple[str, ...] = ()
+    operands: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True)
@@ -420,7 +420,7 @@ def _check_sites(module: ir.Module, graph: Graph) -> Iterator[tuple[int, CheckSi
             index = check.kind == "index"
             name = called_name(eqn.prim.name, eqn.scope if index else ())
             message = str(eqn.params.get("message", ""))
-            operands = tuple(str(a.type) for a in eqn.inputs)
+            operands = shown_operands(eqn.scope, [a.type for a in eqn.inputs])
             yield check.eqn, CheckSite(check.eqn, check.kind, name, eqn.loc, message, operands)
 
 

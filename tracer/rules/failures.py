@@ -49,9 +49,16 @@ _REORDERED = ("gather", "take_along_dim", "scatter", "scatter_add")
 _AXIS = re.compile(r"axis \d+ with size")
 
 
-def as_called(error: GradcError, name: str, operands: Sequence[str]) -> GradcError:
-    """A failed index with the operands, as far as they are what the user gave to `name`."""
-    if name in _REORDERED:
+def shown_operands(
+    scope: Sequence[str], types: Sequence[TensorType]
+) -> tuple[str, ...] | None:
+    """The operands as the user gave them; None where the eqn's are not those."""
+    return None if scope and scope[-1] in _REORDERED else tuple(map(str, types))
+
+
+def as_called(error: GradcError, operands: Sequence[str] | None) -> GradcError:
+    """A failed index with its operands; without these the eqn's axis means nothing either."""
+    if operands is None:
         error.what = _AXIS.sub("a dimension of size", error.what)
     else:
         error.operands = tuple(operands)
@@ -63,9 +70,8 @@ def in_words_of_user(
 ) -> GradcError:
     """A failed index under the name of what the user called, with the operands."""
     if isinstance(error, IndexOutOfRange) and not error.operands:
-        name = called_name(prim, scope)
-        error.what = error.what.replace(prim, name, 1)
-        return as_called(error, name, [str(t) for t in types])
+        error.what = error.what.replace(prim, called_name(prim, scope), 1)
+        return as_called(error, shown_operands(scope, types))
     return error
 
 
