@@ -155,6 +155,9 @@ def _library_folders() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     folders = [paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"]]
     folders += [*site.getsitepackages(), site.getusersitepackages()]
+    # Those of another environment, which a .pth file or PYTHONPATH names.
+    names = ("site-packages", "dist-packages")
+    folders += [p for p in sys.path if os.path.basename(os.path.normpath(p)) in names]
     return tuple(os.path.join(os.path.realpath(f), "") for f in folders)
 
 

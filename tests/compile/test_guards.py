@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cProfile
 import gc
+import importlib
 import sys
 import types
 
@@ -15,7 +16,7 @@ from gradc import nn, optim
 from gradc.errors import CaptureError
 from gradc.runtime.checks import LARGE, same_value
 from gradc.runtime.guards import Watch
-from gradc.runtime.mentions import mentions
+from gradc.runtime.mentions import is_library_file, mentions
 from gradc.tracer.structure import STRUCTURE
 
 SCALE = 2.0
@@ -380,3 +381,10 @@ def test_a_garbage_collection_during_the_trace_is_not_watched():
         assert f.recompiles() == []
     finally:
         gc.callbacks.remove(count_collections)
+
+
+@pytest.mark.parametrize("package", ["hypothesis", "pytest", "numpy", "cffi"])
+def test_installed_packages_are_not_the_users_program(package):
+    file = importlib.import_module(package).__file__
+    assert is_library_file(file)
+    assert not is_library_file(__file__)
