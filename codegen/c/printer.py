@@ -233,6 +233,13 @@ class _FunctionPrinter:
         args = [sums, stmt.rows, stmt.columns, a, *numbers]
         self.line(f"{helper}({', '.join(map(str, args))});")
 
+    def transpose(self, stmt: ir.Transpose) -> None:
+        helper = self.use(f"gradc_transpose_{stmt.target.dtype.short}")
+        target = self.names.pick(stmt.target, stmt.target.name, "b")
+        source = self.address(stmt.source.buffer, stmt.source.start)
+        args = [target, stmt.columns, stmt.inside, source, stmt.source.row, stmt.count]
+        self.line(f"{helper}({', '.join(map(str, args))});")
+
     def address(self, buffer: ir.Buffer, start: Index) -> str:
         name = self.names.pick(buffer, buffer.name, "b")
         return f"{name} + {self.index(start)[0]}" if start.terms or start.constant else name
@@ -445,6 +452,7 @@ _STATEMENTS: dict[type, Callable[[_FunctionPrinter, Any], None]] = {
     ir.Store: _FunctionPrinter.store,
     ir.Accumulate: _FunctionPrinter.accumulate,
     ir.Multiply: _FunctionPrinter.multiply,
+    ir.Transpose: _FunctionPrinter.transpose,
     ir.Check: _FunctionPrinter.check,
     ir.Comment: _FunctionPrinter.comment,
 }
@@ -507,6 +515,8 @@ def _parts(s: ir.Stmt) -> tuple[list[ir.Expr], list[Index]]:
             return list(s.args), [s.index]
         case ir.Multiply():
             return [], [s.a.start, s.b.start]
+        case ir.Transpose():
+            return [], [s.source.start]
         case ir.Check():
             return [s.ok, s.index], [s.element]
         case _:
@@ -522,6 +532,8 @@ def _used(body: Iterable[ir.Stmt]) -> set[object]:
             used.add(s.buffer)
         elif isinstance(s, ir.Multiply):
             used |= {s.sums, s.a.buffer, s.b.buffer}
+        elif isinstance(s, ir.Transpose):
+            used |= {s.target, s.source.buffer}
         for e in expressions:
             _note_expression(e, used, indices)
         for index in indices:

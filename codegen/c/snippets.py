@@ -24,9 +24,9 @@ FOLDER = Path(__file__).with_name("math")
 
 # In the order the snippets stand in a generated file: a helper may use those before it.
 FILES = (
-    "base.h", "check.h", "team.h", "multiply.h", "exp.h", "log.h", "trig.h", "inverse_trig.h",
-    "hyperbolic.h", "error.h", "gamma.h", "power.h", "remainder.h", "signed.h", "unsigned.h",
-    "convert.h", "random.h",
+    "base.h", "check.h", "team.h", "multiply.h", "transpose.h", "exp.h", "log.h", "trig.h",
+    "inverse_trig.h", "hyperbolic.h", "error.h", "gamma.h", "power.h", "remainder.h", "signed.h",
+    "unsigned.h", "convert.h", "random.h",
 )  # fmt: skip
 
 # Given by the command line or at the head of the file, if at all.

@@ -37,6 +37,7 @@ from gradc.codegen.loops.ir import (
     Stmt,
     Store,
     Strided,
+    Transpose,
     call,
 )
 from gradc.codegen.loops.movement import MultiIndex
@@ -213,6 +214,8 @@ class _Contraction:
         """panel[k][j] = b[k0 + k, start + j]; columns past the end are zero. Where b lies along k,
         it is read in short runs along k."""
         nr = self.tiling.nr
+        if self.tiling.along_k and self.transposed(region, at, start, panel, k0, count):
+            return
         if self.tiling.along_k and count > RUN:
             main = count - count % RUN
             body, run, name = self.emitter.loop(region, "run", 0, main, RUN)
@@ -226,6 +229,41 @@ class _Contraction:
         self.emitter.body(inner, [self.packed(at, start, panel, k0, k, j)])
         self.emitter.close(inner, j_name, 0, nr, mode=Mode.SIMD)
         self.emitter.close(body, k_name, 0, count)
+
+    def transposed(
+        self, region: Region, at: _Position, start: Index, panel: Buffer, k0: Index, count: int
+    ) -> bool:
+        """The panel as a matrix turned, if that is what it is; the last one may be cut short."""
+        t = self.tiling
+        if not t.dtype.is_float or t.nr % 8:
+            return False
+        full, left = divmod(t.n[-1], t.nr)
+        if start.is_constant:
+            columns = min(t.nr, t.n[-1] - start.constant)
+            found = self.transpose(at, start, panel, k0, count, columns)
+            region.stmts += found
+            return bool(found)
+        if not left:
+            found = self.transpose(at, start, panel, k0, count, t.nr)
+            region.stmts += found
+            return bool(found)
+        inside = ix.minimum(start, ix.const((full - 1) * t.nr))
+        main = self.transpose(at, inside, panel, k0, count, t.nr)
+        last = self.transpose(at, ix.const(full * t.nr), panel, k0, count, left)
+        if main and last:
+            is_full = call("lt", At(start), Const(full * t.nr, int64))
+            region.stmts.append(If(is_full, main, last))
+        return bool(main and last)
+
+    def transpose(
+        self, at: _Position, start: Index, panel: Buffer, k0: Index, count: int, columns: int
+    ) -> tuple[Stmt, ...]:
+        j, k = ix.var("tile j", columns), ix.var("tile k", count)
+        place = _Position(at.batch, [], [*at.n, start + j])
+        source = strided(self.operand(1, place, self.along(k0 + k)), j, k)
+        if source is None or source.step != 1:
+            return ()
+        return (Transpose(panel, self.tiling.nr, columns, source, count),)
 
     def pack_run(
         self,

@@ -10,6 +10,7 @@
             |   Store(buffer, index, value)                 buffer[index] = value
             |   Accumulate(buffer, index, op, args)         buffer[index] = op(buffer[index], args)
             |   Multiply(sums, rows, columns, a, b, count)  a tile of a product of matrices
+            |   Transpose(target, columns, inside, source, count)  a matrix copied turned
             |   Check(kind, eqn, ok, element, index, limit, axis)
             |   Comment(text)
     Expr   ::=  Const(value)  Read(local)  Load(buffer, index)  At(index)
@@ -305,6 +306,18 @@ class Multiply:
 
 
 @dataclass(frozen=True, slots=True)
+class Transpose:
+    """`target[k * columns + j] = source(j, k)` for k < count, where j < inside; 0 in the columns
+    behind. Along k the source is contiguous: its `step` is 1."""
+
+    target: Buffer
+    columns: int
+    inside: int
+    source: Strided
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """Unless `ok`, report a failure of eqn `eqn`: keep the record with the least (eqn, element) and
     carry on (every expression is total); the entry point returns the status at the commit point.
@@ -332,7 +345,7 @@ class Comment:
 
 
 Stmt: TypeAlias = (
-    "Let | LetCall | For | If | Alloc | Store | Accumulate | Multiply | Check | Comment"
+    "Let | LetCall | For | If | Alloc | Store | Accumulate | Multiply | Transpose | Check | Comment"
 )
 
 

@@ -29,6 +29,7 @@ from gradc.codegen.loops.ir import (
     Space,
     Stmt,
     Store,
+    Transpose,
     children,
 )
 
@@ -118,12 +119,19 @@ def _live_stmt(s: Stmt, uses: Uses, read: set[Buffer]) -> Stmt | None:
             if s.sums not in read:
                 return None
             _multiplied(s, uses)
+        case Transpose():
+            _transposed(s, uses)
         case Check():
             uses.expr(s.ok, s.index)
             uses.index(s.element)
         case Comment():
             pass
     return s
+
+
+def _transposed(s: Transpose, uses: Uses) -> None:
+    uses.buffers.add(s.source.buffer)
+    uses.index(s.source.start)
 
 
 def _multiplied(s: Multiply, uses: Uses) -> None:
@@ -158,6 +166,8 @@ def _read_locals(body: Iterable[Stmt], uses: Uses) -> None:
                 _effect(s, uses)
             case Multiply():
                 _multiplied(s, uses)
+            case Transpose():
+                _transposed(s, uses)
             case Check():
                 uses.expr(s.ok, s.index)
                 uses.index(s.element)
@@ -179,6 +189,8 @@ def _stored(body: Iterable[Stmt]) -> Iterable[Buffer]:
             yield s.buffer
         elif isinstance(s, Multiply):
             yield s.sums
+        elif isinstance(s, Transpose):
+            yield s.target
         elif isinstance(s, For):
             yield from _stored(s.body)
         elif isinstance(s, If):

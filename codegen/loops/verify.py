@@ -37,6 +37,7 @@ from gradc.codegen.loops.ir import (
     Space,
     Stmt,
     Store,
+    Transpose,
     children,
     loops,
 )
@@ -127,6 +128,8 @@ class _Verifier:
                 self.accumulate(s)
             case Multiply():
                 self.multiply(s)
+            case Transpose():
+                self.transpose(s)
             case Check():
                 self.require(self.func.fails, "a check in a function that does not fail")
                 self.expr(s.ok)
@@ -172,6 +175,14 @@ class _Verifier:
             for i in (0, n - 1):
                 for k in (0, s.count - 1):
                     self.place(x.buffer, x.start + i * x.row + k * x.step)
+
+    def transpose(self, s: Transpose) -> None:
+        self.written(s.target, ix.const(s.count * s.columns - 1))
+        self.require(s.source.step == 1, f"{s.source.buffer.name}: not contiguous along k")
+        self.require(0 < s.inside <= s.columns, f"{s.target.name}: {s.inside} columns inside")
+        self.place(s.source.buffer, s.source.start)
+        last = s.source.start + (s.inside - 1) * s.source.row + s.count - 1
+        self.place(s.source.buffer, last)
 
     def written(self, buffer: Buffer, index: ix.Index) -> None:
         self.require(buffer.written, f"stores to {buffer.name}, which is const")
