@@ -87,6 +87,8 @@ class ThreadCount:
 
 
 THREADS = ThreadCount()
+# The options of a call that is to run on one thread.
+ALONE = ffi.new("gradc_options *", {"size": ffi.sizeof("gradc_options"), "threads": 1})
 
 
 def set_num_threads(n: int) -> None:

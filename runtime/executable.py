@@ -27,6 +27,7 @@ from gradc.runtime.binding import (
     read_record,
 )
 from gradc.runtime.locks import ForkLock
+from gradc.runtime.thread_choice import ThreadChoice
 from gradc.tracer.errors import ArgumentError, ExecutionError, GradcError, InternalError
 from gradc.tracer.graph.dims import known, known_shape, numel
 from gradc.tracer.graph.ir import Graph
@@ -193,6 +194,7 @@ class CBound:
             if i not in replaced
         ]
         self._frames: list[_Frame] = []
+        self._choice = ThreadChoice() if module.threads > 1 else None
         self._lock = ForkLock() if self._written else None
 
     def _settle(self, position: int, storage: Storage) -> Array:
@@ -256,7 +258,10 @@ class CBound:
             arena = Arena(frame.work)
         if arena.size < frame.work:
             arena = Arena(frame.work)
-        status = self._entry(inputs, outputs, arena.address, THREADS.options)
+        if self._choice is None:
+            status = self._entry(inputs, outputs, arena.address, THREADS.options)
+        else:
+            status = self._choice.call(self._entry, inputs, outputs, arena.address)
         if status:
             status, args = self._second_try(status, args, frame, arena)
             if status:

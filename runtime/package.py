@@ -147,6 +147,7 @@ def _manifest(program: Program, layout: StateLayout, texts: Mapping[str, str]) -
         "abi": ABI_VERSION,
         "name": module.name,
         "work_bytes": module.work_bytes,
+        "threads": module.threads,
         "flags": list(FLAGS),
         "files": {f: hashlib.sha256(text.encode()).hexdigest() for f, text in texts.items()},
         "arguments": module.n_args,
@@ -263,6 +264,7 @@ def _module_of(folder: Path, manifest: Mapping[str, Any]) -> CModule:
         work_bytes=int(manifest["work_bytes"]),
         checks={c["eqn"]: _read_check(c) for c in manifest["checks"]},
         kernels=(),
+        threads=int(manifest["threads"]),
     )
 
 

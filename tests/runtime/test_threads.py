@@ -13,6 +13,7 @@ import gradc
 import gradc.nn.functional as F
 from gradc import nn, optim
 from gradc.runtime.binding import THREADS, get_num_threads, set_num_threads
+from gradc.runtime.thread_choice import ThreadChoice
 
 WORDS, WIDTH, LENGTH, BATCH = 500, 64, 16, 16
 
@@ -140,3 +141,36 @@ def test_an_exported_program_has_the_same_bits(tmp_path: Path) -> None:
     gradc.aot.export(f, (x,), tmp_path, name="big")
     assert "$(OPENMP)" in (tmp_path / "Makefile").read_text()
     np.testing.assert_array_equal(gradc.aot.load(tmp_path)(x).numpy(), f(x).numpy())
+
+
+def choose(together: int, alone: int, calls: int) -> tuple[ThreadChoice, int]:
+    """A choice after `calls` calls that take so many ns, and how many of them ran alone."""
+    choice, count = ThreadChoice(), 0
+    for _ in range(calls):
+        count += choice.alone
+        choice.took(alone if choice.alone else together)
+    return choice, count
+
+
+def test_one_thread_is_chosen_where_several_are_slower() -> None:
+    set_num_threads(2)
+    choice, count = choose(together=200_000, alone=100_000, calls=300)
+    assert choice.alone
+    assert count > 280
+    choice, count = choose(together=100_000, alone=150_000, calls=300)
+    assert not choice.alone
+    assert 0 < count < 10
+
+
+def test_long_calls_are_not_tried_on_one_thread() -> None:
+    set_num_threads(2)
+    _, count = choose(together=5_000_000, alone=1_000_000, calls=1000)
+    assert count == 0
+
+
+def test_the_choice_is_made_anew() -> None:
+    set_num_threads(2)
+    choice, _ = choose(together=200_000, alone=100_000, calls=300)
+    for _ in range(500):
+        choice.took(100_000 if choice.alone else 50_000)
+    assert not choice.alone
