@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -126,20 +127,19 @@ def test_the_error_does_not_depend_on_threads(seed: int) -> None:
     """The smallest failing (eqn, element), and state as it was."""
     graph = Drawer(seed, failing=True, size=25).draw()
     arrays = arguments(graph, seed, exact=True)
-    try:
+    with contextlib.suppress(GradcError):
         run_reference(graph, arrays)
-    except GradcError as error:
-        expected = error.what
-    else:
         pytest.skip("this one does not fail")
     module = lower_c(graph, passes=())
     state = [np.array(a) for a in arrays]
     bound = CBound(module, load_module(module), [Storage(a) for a in state])
+    said: set[tuple[type, str]] = set()
     for n in (1, 2, 8):
         set_num_threads(n)
         for _ in range(10):
             with pytest.raises(GradcError) as caught:
                 bound([])
-            assert expected in caught.value.what
+            said.add((caught.type, caught.value.what))
             for before, after in zip(arrays, state, strict=True):
                 np.testing.assert_array_equal(after, before)
+    assert len(said) == 1
