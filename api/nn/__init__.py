@@ -28,8 +28,19 @@ from gradc.nn.activations import (
     Tanhshrink,
     Threshold,
 )
+from gradc.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from gradc.nn.containers import ModuleDict, ModuleList, ParameterList, Sequential
-from gradc.nn.layers import Dropout, Embedding, Flatten, Identity, LayerNorm, Linear
+from gradc.nn.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d
+from gradc.nn.layers import (
+    Dropout,
+    Dropout1d,
+    Dropout2d,
+    Embedding,
+    Flatten,
+    Identity,
+    LayerNorm,
+    Linear,
+)
 from gradc.nn.losses import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -42,6 +53,14 @@ from gradc.nn.losses import (
 )
 from gradc.nn.module import Module
 from gradc.nn.parameter import Parameter
+from gradc.nn.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AvgPool1d,
+    AvgPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 
 __all__ = [
     "CELU",
@@ -49,10 +68,24 @@ __all__ = [
     "GELU",
     "GLU",
     "SELU",
+    "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d",
+    "AvgPool1d",
+    "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
     "Embedding",
     "Flatten",
     "Hardshrink",
@@ -68,6 +101,8 @@ __all__ = [
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
+    "MaxPool2d",
     "Mish",
     "Module",
     "ModuleDict",

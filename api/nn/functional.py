@@ -13,14 +13,26 @@ from typing import Any
 
 from gradc.tracer import functional as f
 from gradc.tracer import ops
-from gradc.tracer.context import composite
+from gradc.tracer.context import composite, no_grad
 from gradc.tracer.errors import ArgumentError, DTypeError, ShapeError
 from gradc.tracer.functional import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
     gelu,
     glu,
     hardshrink,
     linear,
     logsigmoid,
+    max_pool1d,
+    max_pool2d,
     one_hot,
     pad,
     prelu,
@@ -433,6 +445,80 @@ def layer_norm(
     return normal if bias is None else f.add(normal, bias)
 
 
+def _require_statistics(input: Tensor, **given: Tensor | None) -> None:
+    channels = dims.known(input.shape[1])
+    for name, values in given.items():
+        if values is not None and values.shape != (channels,):
+            raise ShapeError(
+                f"{name} should contain {channels} elements not {values.type.size}",
+                loc=user_location(),
+                operands=[f"input  {input.type}", f"{name}  {values.type}"],
+            )
+
+
+def _moments(input: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    mean = f.mean(input, axes, True)
+    centred = f.sub(input, mean)
+    return mean, f.mean(f.mul(centred, centred), axes, True)
+
+
+def _track(running: Tensor | None, found: Tensor, momentum: Any, scale: float = 1.0) -> None:
+    """running = (1 - momentum) * running + momentum * found * scale, unrecorded."""
+    if running is not None:
+        with no_grad():
+            new = f.mul(f.reshape(found.detach(), running.shape), scale)
+            running.copy_(f.add(f.mul(running, 1 - momentum), f.mul(new, momentum)))
+
+
+@composite("native_batch_norm")
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: Any = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x - mean) / sqrt(var + eps) * weight + bias for every channel (axis 1).
+
+    While training the statistics are those of the batch, and the running ones move towards them
+    by `momentum` (the variance unbiased); else the running ones are used.
+
+    Raises:
+        ShapeError: statistics, weight or bias are not of [C], or training with one value per
+            channel.
+        ArgumentError: no running statistics outside training.
+    """
+    _require_statistics(
+        input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
+    )
+    shape = (1, input.shape[1], *(1 for _ in input.shape[2:]))
+    if training:
+        axes = (0, *range(2, input.ndim))
+        count = dims.known(dims.numel(input.shape[a] for a in axes))
+        if count == 1:
+            raise ShapeError(
+                "Expected more than 1 value per channel when training, got input size "
+                f"{list(input.shape)}", loc=user_location(), operands=[f"input  {input.type}"],
+            )  # fmt: skip
+        mean, variance = _moments(input, axes)
+        _track(running_mean, mean, momentum)
+        _track(running_var, variance, momentum, count / max(count - 1, 1))
+    elif running_mean is None or running_var is None:
+        raise ArgumentError(
+            "batch_norm: running_mean and running_var are needed outside training",
+            loc=user_location(),
+        )
+    else:
+        mean, variance = f.reshape(running_mean, shape), f.reshape(running_var, shape)
+    normal = f.mul(f.sub(input, mean), f.rsqrt(f.add(variance, eps)))
+    if weight is not None:
+        normal = f.mul(normal, f.reshape(weight, shape))
+    return normal if bias is None else f.add(normal, f.reshape(bias, shape))
+
+
 @composite("dropout")
 def dropout(
     input: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None
@@ -442,17 +528,66 @@ def dropout(
     Raises:
         ArgumentError: p outside [0, 1].
     """
+    return _dropped(input, p, training, generator, input.ndim)
+
+
+def _dropped(
+    input: Tensor, p: float, training: bool, generator: Generator | None, axes: int
+) -> Tensor:
+    """Dropout that decides once for every index of the leading `axes`."""
     if not 0.0 <= p <= 1.0:
         raise ArgumentError(
-            f"dropout probability has to be between 0 and 1, but got {p}", loc=user_location(3)
+            f"dropout probability has to be between 0 and 1, but got {p}", loc=user_location()
         )
     if not training or p == 0.0:
         return input
     if p == 1.0:
         return f.mul(input, 0.0)
     key = (generator or default_generator).next_key()
-    kept = f.ge(unit(key, dims.known_shape(input.shape), float32), p)
+    shape = (*input.shape[:axes], *(1 for _ in input.shape[axes:]))
+    kept = f.ge(unit(key, dims.known_shape(shape), float32), p)
     return f.where(kept, f.mul(input, 1.0 / (1.0 - p)), full((), 0, input.dtype))
+
+
+@composite("feature_dropout")
+def dropout1d(
+    input: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None
+) -> Tensor:
+    """Whole channels of [N, C, L] or [C, L] zeroed with probability p, the rest scaled.
+
+    Raises:
+        ArgumentError: p outside [0, 1], or another rank.
+    """
+    return _channels_dropped("dropout1d", input, p, training, generator, (2, 3))
+
+
+@composite("feature_dropout")
+def dropout2d(
+    input: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None
+) -> Tensor:
+    """Whole channels of [N, C, H, W] or [C, H, W] zeroed with probability p, the rest scaled.
+
+    Raises:
+        ArgumentError: p outside [0, 1], or another rank.
+    """
+    return _channels_dropped("dropout2d", input, p, training, generator, (3, 4))
+
+
+def _channels_dropped(
+    name: str,
+    input: Tensor,
+    p: float,
+    training: bool,
+    generator: Generator | None,
+    ranks: tuple[int, int],
+) -> Tensor:
+    if input.ndim not in ranks:
+        raise ArgumentError(
+            f"{name}: expected {ranks[0]} or {ranks[1]} dimensions, but got {input.ndim}",
+            loc=user_location(),
+            operands=[f"input  {input.type}"],
+        )
+    return _dropped(input, p, training, generator, 1 if input.ndim == ranks[0] else 2)
 
 
 @composite("embedding")
@@ -546,11 +681,13 @@ def _softmax_of_seen(scores: Tensor) -> Tensor:
 
 
 __all__ = [
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "cosine_similarity",
-    "cross_entropy", "dropout", "elu", "embedding", "gelu", "glu", "hardshrink", "hardsigmoid",
-    "hardswish", "hardtanh", "huber_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu",
-    "linear", "log_sigmoid", "log_softmax", "logsigmoid", "mish", "mse_loss", "nll_loss",
-    "normalize", "one_hot", "pad", "prelu", "relu", "relu6", "scaled_dot_product_attention",
-    "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softmin", "softplus", "softshrink",
-    "softsign", "tanh", "tanhshrink", "threshold",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "batch_norm",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "conv1d", "conv2d",
+    "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_similarity",
+    "cross_entropy", "dropout", "dropout1d", "dropout2d", "elu", "embedding", "gelu", "glu",
+    "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "huber_loss", "kl_div", "l1_loss",
+    "layer_norm", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "logsigmoid", "max_pool1d",
+    "max_pool2d", "mish", "mse_loss", "nll_loss", "normalize", "one_hot", "pad", "prelu", "relu",
+    "relu6", "scaled_dot_product_attention", "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax",
+    "softmin", "softplus", "softshrink", "softsign", "tanh", "tanhshrink", "threshold",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ Imported only when JAX is wanted.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import jax
@@ -314,6 +315,41 @@ def _dot_general(a: Value, b: Value, *, contract: Any, batch: Any) -> Value:
     return lax.dot_general(
         a, b, (contract, batch), precision=lax.Precision.HIGHEST, preferred_element_type=a.dtype
     )
+
+
+@jax_rule.rule(ops.conv)
+def _conv(x: Value, w: Value, *, stride: Any, dilation: Any, groups: int) -> Value:
+    return lax.conv_general_dilated(
+        x, w, stride, "VALID", rhs_dilation=dilation, feature_group_count=groups,
+        precision=lax.Precision.HIGHEST, preferred_element_type=x.dtype,
+    )  # fmt: skip
+
+
+@jax_rule.rule(ops.window)
+def _window(x: Value, *, axes: Any, size: Any, stride: Any, dilation: Any) -> Value:
+    """One strided slice per position of the window: XLA fuses them, and pads them back."""
+    shape = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(
+        (x.shape[a] for a in axes), size, stride, dilation, strict=True)]  # fmt: skip
+    parts = []
+    for position in product(*map(range, size)):
+        start, stop, step = [0] * x.ndim, list(x.shape), [1] * x.ndim
+        for a, k, s, d, n in zip(axes, position, stride, dilation, shape, strict=True):
+            start[a], stop[a], step[a] = k * d, k * d + (n - 1) * s + 1, s
+        parts.append(lax.slice(x, start, stop, step))
+    return jnp.stack(parts, -1).reshape(*parts[0].shape, *size)
+
+
+@jax_rule.rule(ops.window_max)
+def _window_max(x: Value, *, size: Any, **places: Any) -> Value:
+    flat = _window(x, size=size, **places)
+    flat = flat.reshape(*flat.shape[: x.ndim], -1)
+    position = jnp.argmax(flat, -1)
+    if _is_float(x):
+        nan = jnp.isnan(flat)
+        last = flat.shape[-1] - 1 - jnp.argmax(nan[..., ::-1], -1)
+        position = jnp.where(nan.any(-1), last, position)
+    value = jnp.take_along_axis(flat, position[..., None], -1)[..., 0]
+    return value, position.astype("int32")
 
 
 jax_rule[ops.check] = lambda p, message: ()

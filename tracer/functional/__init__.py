@@ -3,6 +3,7 @@
     math          elementwise            shape    movement
     activation    relu, gelu, ...        index    indexing, gather, scatter
     reduce        reductions, order      linear   products
+    window        convolution, pooling
 """
 
 from gradc.tracer.functional.activation import (
@@ -247,12 +248,28 @@ from gradc.tracer.functional.shape import (
     view,
     view_as,
 )  # fmt: skip
+from gradc.tracer.functional.window import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    avg_pool1d,
+    avg_pool2d,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    max_pool1d,
+    max_pool2d,
+)  # fmt: skip
 
 __all__ = [
     "abs",
     "absolute",
     "acos",
     "acosh",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
     "add",
     "addcdiv",
     "addcmul",
@@ -281,6 +298,8 @@ __all__ = [
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",
+    "avg_pool1d",
+    "avg_pool2d",
     "baddbmm",
     "bitwise_and",
     "bitwise_left_shift",
@@ -301,6 +320,12 @@ __all__ = [
     "column_stack",
     "concat",
     "concatenate",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cos",
     "cosh",
     "count_nonzero",
@@ -378,6 +403,8 @@ __all__ = [
     "masked_select",
     "matmul",
     "max",
+    "max_pool1d",
+    "max_pool2d",
     "maximum",
     "mean",
     "median",

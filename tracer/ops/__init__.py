@@ -89,16 +89,18 @@ from gradc.tracer.ops.reduction import (
     reduce_sum,
     sort,
 )  # fmt: skip
+from gradc.tracer.ops.window import conv, window, window_max
 
 __all__ = [
     "PRIMITIVES", "Constant", "Primitive", "abs", "acos", "acosh", "add", "argmax", "argmin",
     "asin", "asinh", "atan", "atan2", "atanh", "bitcast", "bitwise_and", "bitwise_not",
     "bitwise_or", "bitwise_xor", "broadcast", "cast", "ceil", "check", "concat", "constant",
-    "cos", "cosh", "cumsum", "digamma", "div", "dot_general", "eq", "erf", "erfinv", "exp",
+    "conv", "cos", "cosh", "cumsum", "digamma", "div", "dot_general", "eq", "erf", "erfinv", "exp",
     "expm1", "flip", "floor", "floor_divide", "fmod", "gather", "ge", "gt", "iota", "isinf",
     "isnan", "le", "lgamma", "log", "log1p", "lt", "maximum", "minimum", "mul", "ne", "neg",
     "pad", "permute", "pow", "reduce_all", "reduce_any", "reduce_max", "reduce_min",
     "reduce_prod", "reduce_sum", "remainder", "reshape", "round", "rsqrt", "scatter", "select",
     "shift_left", "shift_right", "sign", "sin", "sinh", "slice", "sort", "sqrt", "sub", "tan",
-    "tanh", "threefry2x32", "trunc", "trunc_divide",
+    "tanh", "threefry2x32", "trunc", "trunc_divide", "window",
+    "window_max",
 ]  # fmt: skip

@@ -33,8 +33,8 @@ class Primitive:
     Attributes:
         name: as printed, in the field's usual spelling.
         infer: `infer(*types, **params) -> output types`; raises a user error on misuse.
-        family: `elementwise`, `reduction`, `movement`, `indexing`, `contraction`, `creation`,
-            `sorting`, `effect`: what the code generator chooses a strategy by.
+        family: `elementwise`, `reduction`, `movement`, `indexing`, `contraction`, `window`,
+            `creation`, `sorting`, `scan`, `effect`: what the code generator chooses a strategy by.
         fails_on: the dtype kinds with which an application may fail at run time (`"iu"` for
             integer division, `"*"` for every kind): such eqns are effects and never removed.
     """

@@ -24,6 +24,7 @@ from gradc.tracer.rules import evaluate_arithmetic as arithmetic
 from gradc.tracer.rules import evaluate_indexing as indexing
 from gradc.tracer.rules import evaluate_movement as movement
 from gradc.tracer.rules import evaluate_special as special
+from gradc.tracer.rules import evaluate_window as windows
 from gradc.tracer.rules.failures import check_failed
 from gradc.tracer.rules.table import RuleTable
 from gradc.tracer.storage import Array
@@ -127,4 +128,7 @@ evaluate[ops.sort] = movement.sort
 evaluate[ops.gather] = indexing.gather
 evaluate[ops.scatter] = indexing.scatter
 evaluate[ops.dot_general] = movement.dot_general
+evaluate[ops.window] = windows.window
+evaluate[ops.window_max] = windows.window_max
+evaluate[ops.conv] = windows.conv
 evaluate[ops.check] = _check

@@ -25,6 +25,7 @@ from gradc.tracer.graph.dims import known
 from gradc.tracer.graph.ir import Params
 from gradc.tracer.graph.types import TensorType, bool_, int64
 from gradc.tracer.interpreter import full, scalar
+from gradc.tracer.rules import vjp_window as windows
 from gradc.tracer.rules.table import RuleTable
 from gradc.tracer.tensor import Tensor
 
@@ -510,3 +511,9 @@ vjp[ops.dot_general] = (
     lambda g, y, types, params: _dot_operand(g, y, types, params, 0),
     lambda g, x, types, params: _dot_operand(g, x, types, params, 1),
 )
+
+# -- windows --------------------------------------------------------------------------------------
+
+vjp[ops.window] = (windows.window_back,)
+vjp[ops.window_max] = (windows.window_max_back,)
+vjp[ops.conv] = (windows.conv_input_back, windows.conv_kernel_back)
