@@ -12,11 +12,13 @@ from dataclasses import replace
 from gradc.codegen.loops.arrange import arrange
 from gradc.codegen.loops.context import Built
 from gradc.codegen.loops.contraction import build_contraction
+from gradc.codegen.loops.convolution import build_convolution
 from gradc.codegen.loops.identity import function_key
 from gradc.codegen.loops.ir import Func, Invoke, Module, Place
 from gradc.codegen.loops.rows import build_rows
 from gradc.codegen.loops.structured import build_structured
 from gradc.codegen.plan.kernel import Kernel, Plan, RootKind
+from gradc.tracer import ops
 
 _BUILDERS = {
     RootKind.MAP: build_rows,
@@ -58,7 +60,10 @@ def build_module(plan: Plan) -> Module:
 def build_kernel(kernel: Kernel, plan: Plan, number: int) -> list[Built]:
     """The functions of one kernel and the arrays to call them with, in order. Only the first
     counts as its work in reports."""
-    first, *rest = _BUILDERS[kernel.kind](kernel, plan, number)
+    eqn = kernel.roots[0].eqn
+    convolution = kernel.kind is RootKind.CONTRACTION and eqn is not None and eqn.prim is ops.conv
+    build = build_convolution if convolution else _BUILDERS[kernel.kind]
+    first, *rest = build(kernel, plan, number)
     for n, (func, args) in enumerate(rest):
         rest[n] = (func.replace(note=replace(func.note, bytes=0, flops=0)), args)
     return [first, *rest]

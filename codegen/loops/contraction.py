@@ -43,7 +43,7 @@ from gradc.codegen.loops.ir import (
 from gradc.codegen.loops.movement import MultiIndex
 from gradc.codegen.plan.access import product_indices
 from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind
-from gradc.codegen.plan.tiling import axis_groups, domain_sizes
+from gradc.codegen.plan.tiling import Tiling, axis_groups, domain_sizes
 from gradc.tracer.graph.ir import Var
 from gradc.tracer.graph.types import int64
 
@@ -81,7 +81,7 @@ class _Contraction:
     def __init__(self, ctx: Context) -> None:
         self.ctx, self.emitter, self.kernel = ctx, ctx.emitter, ctx.kernel
         root = self.kernel.roots[0]
-        assert root.eqn is not None and self.kernel.tiling is not None
+        assert root.eqn is not None and isinstance(self.kernel.tiling, Tiling)
         self.root, self.eqn, self.tiling = root, root.eqn, self.kernel.tiling
         self.product: Expr | None = None  # the finished sum, while an epilogue is emitted
         self.scratch: Buffer | None = None

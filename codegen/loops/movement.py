@@ -125,6 +125,20 @@ def _slice(eqn: Eqn, index: MultiIndex) -> list[Piece]:
     return [Piece(0, tuple(i * step + low for i, low, step in zip(index, p.start, p.step)))]
 
 
+@movement.rule(ops.window)
+def _window(eqn: Eqn, index: MultiIndex) -> list[Piece]:
+    return [Piece(0, window_source(eqn, index, index[eqn.inputs[0].type.ndim :]))]
+
+
+def window_source(eqn: Eqn, index: MultiIndex, within: MultiIndex) -> MultiIndex:
+    """Where position `within` of the window at `index` lies in the operand."""
+    p = eqn.params
+    found = list(index[: eqn.inputs[0].type.ndim])
+    for axis, k, s, d in zip(p.axes, within, p.stride, p.dilation, strict=True):
+        found[axis] = index[axis] * s + k * d
+    return tuple(found)
+
+
 @movement.rule(ops.flip)
 def _flip(eqn: Eqn, index: MultiIndex) -> list[Piece]:
     sizes = input_shape(eqn)

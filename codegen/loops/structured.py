@@ -34,14 +34,15 @@ from gradc.codegen.loops.ir import (
     Store,
     call,
 )
-from gradc.codegen.loops.movement import MultiIndex, gather_source, index_rank
+from gradc.codegen.loops.movement import MultiIndex, gather_source, index_rank, window_source
+from gradc.codegen.loops.scalar import cast_to
 from gradc.codegen.plan.kernel import Kernel, Plan, Root
 from gradc.codegen.plan.roots import checked_operands
 from gradc.tracer import ops
 from gradc.tracer.errors import InternalError
 from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.ir import Atom, Eqn
-from gradc.tracer.graph.types import int64, uint64
+from gradc.tracer.graph.types import int32, int64, uint64
 from gradc.tracer.rules.table import RuleTable
 
 # Tasks write multiples of so many elements, so that few cache lines are shared.
@@ -353,6 +354,68 @@ def _beats(a: Expr, b: Expr, op: str) -> Expr:
         return call(op, a, b)
     nan = call("bitwise_and", call("isnan", a), call("eq", b, b))
     return call("bitwise_or", call(op, a, b), nan)
+
+
+# ---- the greatest of windows -------------------------------------------------------------------
+
+
+@structured.rule(ops.window_max)
+def _window_max(eqn: Eqn, ctx: Context) -> None:
+    """For stretches of neighbouring windows at once, one position within them after the other."""
+    shape = known_shape(eqn.outputs[0].type.shape)
+    outer = _open(ctx, ctx.top, shape[:-1])
+    main = shape[-1] - shape[-1] % LANES
+    if main:
+        body, first, name = ctx.emitter.loop(outer.region, "first", 0, main, LANES)
+        _window_stretch(eqn, ctx, outer, body, first, LANES)
+        ctx.emitter.close(body, name, 0, main, LANES)
+    if shape[-1] > main:
+        _window_stretch(eqn, ctx, outer, outer.region, ix.const(main), shape[-1] - main)
+    _close(ctx, outer)
+
+
+def _window_stretch(
+    eqn: Eqn, ctx: Context, outer: _Loops, region: Region, first: Index, count: int
+) -> None:
+    x, size = eqn.inputs[0], eqn.params.size
+    best = ctx.local_array("best", x.type.dtype, (count,))
+    place = ctx.local_array("place", int32, (count,))
+    region.stmts += [Alloc(best), Alloc(place, Const(0, int32))]
+
+    def lanes(region: Region, step: Callable[[Index], list[Stmt]]) -> None:
+        body, lane, name = ctx.emitter.loop(region, "lane", 0, count)
+        ctx.emitter.body(body, step(lane))
+        ctx.emitter.close(body, name, 0, count, mode=Mode.SIMD)
+
+    def element(k: Index, lane: Index) -> Expr:
+        at = (*outer.index, first + lane)
+        return _value(ctx, x, window_source(eqn, at, ix.unravel(k, size)))
+
+    def challenge(k: Index, lane: Index) -> list[Stmt]:
+        e, held = element(k, lane), Load(best, lane)
+        better: Expr = call("gt", e, held)
+        if e.dtype.is_float:
+            better = call("bitwise_or", better, call("isnan", e))
+        better = ctx.expressions.intern(better)
+        number = cast_to(At(k), int32)
+        chosen = (Select(better, e, held), Select(better, number, Load(place, lane)))
+        new = [ctx.expressions.intern(c) for c in chosen]
+        return [Store(best, lane, new[0]), Store(place, lane, new[1])]
+
+    lanes(region, lambda lane: [Store(best, lane, element(ix.const(0), lane))])
+    if prod(size) > 1:
+        body, k, name = ctx.emitter.loop(region, "k", 1, prod(size))
+        lanes(body, lambda lane: challenge(k, lane))
+        ctx.emitter.close(body, name, 1, prod(size), mode=Mode.UNROLL)
+    offset = ix.ravel(outer.index, known_shape(eqn.outputs[0].type.shape)[:-1])
+    last = known_shape(eqn.outputs[0].type.shape)[-1]
+
+    def results(lane: Index) -> list[Stmt]:
+        at = offset * last + first + lane
+        values, positions = _output(ctx, 0), _output(ctx, 1)
+        return [Store(values, at, Load(best, lane)), Store(positions, at, Load(place, lane))]
+
+    lanes(region, results)
 
 
 # ---- sort --------------------------------------------------------------------------------------

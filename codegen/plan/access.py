@@ -114,7 +114,7 @@ def operands_at(eqn: Eqn, index: MultiIndex) -> list[tuple[Atom, MultiIndex]]:
         return _point_scatter_operands(eqn, index)
     if prim.family == "reduction":
         return [(eqn.inputs[0], unit_reduction_index(eqn, index))]
-    if prim is ops.dot_general:
+    if prim.family == "contraction":
         return list(zip(eqn.inputs, product_indices(eqn, index, None), strict=True))
     return []
 
@@ -169,6 +169,9 @@ def product_indices(
 ) -> tuple[MultiIndex, MultiIndex]:
     """The operands' indices for element `index` of a contraction and position `inner` along its
     contracted axes (None: they all have size 1)."""
+    if eqn.prim is ops.conv:
+        along = inner or (ix.const(0),) * len(contracted_sizes(eqn))
+        return _window_indices(eqn, index, along)
     contract, batch = eqn.params.contract, eqn.params.batch
     n_batch = len(batch[0])
     a_free = eqn.inputs[0].type.ndim - n_batch - len(contract[0])
@@ -182,3 +185,24 @@ def product_indices(
         rest = iter(free[side])
         out.append(tuple(position[a] if a in position else next(rest) for a in range(ndim)))
     return out[0], out[1]
+
+
+def contracted_sizes(eqn: Eqn) -> tuple[int, ...]:
+    """The sizes of the axes a contraction sums over."""
+    if eqn.prim is ops.conv:
+        return known_shape(eqn.inputs[1].type.shape)[1:]
+    shape = known_shape(eqn.inputs[0].type.shape)
+    return tuple(shape[a] for a in eqn.params.contract[0])
+
+
+def _window_indices(
+    eqn: Eqn, index: MultiIndex, inner: MultiIndex
+) -> tuple[MultiIndex, MultiIndex]:
+    """A convolution's operands for feature `index[1]` of the window at `index[2:]`, at channel
+    `inner[0]` of the feature's group and position `inner[1:]`."""
+    p = eqn.params
+    features, channels, *_ = known_shape(eqn.inputs[1].type.shape)
+    group = index[1] // (features // p.groups)
+    places = zip(index[2:], p.stride, inner[1:], p.dilation, strict=True)
+    at = tuple(o * s + k * d for o, s, k, d in places)
+    return (index[0], group * channels + inner[0], *at), (index[1], *inner)

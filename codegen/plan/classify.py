@@ -91,6 +91,8 @@ def _kind(eqn: Eqn, values: Values) -> Kind:
         return Kind.INLINE if same else Kind.REDUCE
     if prim is ops.dot_general:
         return _dot_kind(eqn, values)
+    if prim is ops.conv:
+        return Kind.CONTRACTION
     if prim is ops.scatter:
         return Kind.INLINE if is_point_scatter(eqn) else Kind.STRUCTURED
     if prim.family in ("elementwise", "movement", "creation") or prim is ops.gather:
@@ -186,20 +188,31 @@ def _keep_operands(values: Values) -> None:
     for eqn in values.graph.eqns:
         if values.kinds[eqn.id] is Kind.CONTRACTION:
             for atom in eqn.inputs:
-                _keep_below_movement(atom, values, f"operand of {eqn.prim.name}")
+                reason = f"operand of {eqn.prim.name}"
+                _keep_below_movement(atom, values, reason, eqn.prim is ops.conv)
 
 
-def _keep_below_movement(atom: object, values: Values, reason: str) -> None:
+def _keep_below_movement(atom: object, values: Values, reason: str, lines: bool) -> None:
+    """Keep what is computed below movement. With `lines`, movement that breaks lines of
+    neighbouring elements counts as computing."""
     stack = [atom]
     while stack:
         var = stack.pop()
         if not isinstance(var, Var) or not values.is_inline(var):
             continue
         eqn = values.producers[var]
-        if eqn.prim.family == "movement":
+        if eqn.prim.family == "movement" and not (lines and _breaks_lines(eqn)):
             stack += eqn.inputs
         elif eqn.prim.family != "creation":
             values.kept.setdefault(var, reason)
+
+
+def _breaks_lines(eqn: Eqn) -> bool:
+    """Whether elements side by side come from elsewhere, or only where something holds."""
+    if eqn.prim is ops.permute:
+        last = eqn.output.type.ndim - 1
+        return bool(eqn.params.axes[last] != last and numel(eqn.output.type.shape) > cost.SMALL)
+    return eqn.prim in (ops.pad, ops.concat)
 
 
 def _keep_epilogues(values: Values) -> None:

@@ -9,6 +9,9 @@ here affects results, only which values are kept in buffers.
 
 from __future__ import annotations
 
+from math import prod
+
+from gradc.codegen.plan.access import contracted_sizes
 from gradc.tracer import ops
 from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.ir import Eqn
@@ -30,6 +33,8 @@ MAX_EXPRESSION_OPS = 160
 MAX_EXPRESSION_DEPTH = 60
 # A matrix is read once for each of so few vectors rather than copied for a product of matrices.
 FEW_VECTORS = 4
+# Elements of an array that stays in the fastest cache, however it is read.
+SMALL = 4096
 # Members of one kernel.
 MAX_ROOTS = 48
 
@@ -67,10 +72,8 @@ def flops(eqn: Eqn) -> int:
     n = 1
     for d in known_shape(eqn.outputs[0].type.shape if eqn.outputs else ()):
         n *= d
-    if eqn.prim is ops.dot_general:
-        for axis in eqn.params.contract[0]:
-            n *= 2 * known_shape(eqn.inputs[0].type.shape)[axis]
-        return n
+    if eqn.prim.family == "contraction":
+        return 2 * n * prod(contracted_sizes(eqn))
     if eqn.prim.family in ("movement", "creation"):
         return 0
     if eqn.prim.family == "reduction":

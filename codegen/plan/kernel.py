@@ -19,8 +19,9 @@ from enum import StrEnum
 from math import prod
 
 from gradc.codegen.loops.ir import Slot
-from gradc.codegen.plan.access import Read, Reads
+from gradc.codegen.plan.access import Read, Reads, contracted_sizes
 from gradc.codegen.plan.classify import Values
+from gradc.codegen.plan.convolution import ConvolutionTiling
 from gradc.codegen.plan.tiling import Tiling
 from gradc.tracer.graph.ir import Atom, Eqn, Graph, Phase, Var
 from gradc.tracer.graph.printer import format_eqn, graph_names
@@ -129,7 +130,7 @@ class Kernel:
     reads: list[Var] = field(default_factory=list)
     bytes: int = 0
     flops: int = 0
-    tiling: Tiling | None = None
+    tiling: Tiling | ConvolutionTiling | None = None
     tasks: int = 1
 
     def __hash__(self) -> int:
@@ -158,8 +159,7 @@ class Kernel:
         """Its domain in words: `64 rows`, `64 x 512 over 784`."""
         first = self.roots[0]
         if self.kind is RootKind.CONTRACTION and first.eqn is not None:
-            k = [str(first.eqn.inputs[0].type.shape[a]) for a in first.eqn.params.contract[0]]
-            return f"{_times(first.shape)} over {' x '.join(k)}"
+            return f"{_times(first.shape)} over {_times(contracted_sizes(first.eqn))}"
         if self.rows is None or self.kind is RootKind.STRUCTURED:
             return _times(first.shape)
         return f"{self.rows} rows"

@@ -15,6 +15,7 @@ import numpy as np
 from gradc.codegen.loops.ir import Place, Slot
 from gradc.codegen.plan.access import Walker
 from gradc.codegen.plan.classify import Values, classify
+from gradc.codegen.plan.convolution import choose_convolution
 from gradc.codegen.plan.kernel import Plan, RootKind, Stage
 from gradc.codegen.plan.partition import Partition, partition
 from gradc.codegen.plan.roots import collect, walk
@@ -40,7 +41,9 @@ def plan_graph(graph: Graph) -> Plan:
     _settle_copies(p, s, values)
     for kernel in s.kernels:
         if kernel.kind is RootKind.CONTRACTION:
-            kernel.tiling = choose_tiling(kernel.roots[0])
+            (root, *_) = kernel.roots
+            windows = root.eqn is not None and root.eqn.prim is ops.conv
+            kernel.tiling = choose_convolution(root) if windows else choose_tiling(root)
     threads = plan_tasks(s.kernels)
     names = graph_names(graph)
     places = _places(p, s, stored, names)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.movement import MultiIndex
-from gradc.codegen.plan.access import Walker, operands_at, product_indices
+from gradc.codegen.plan.access import Walker, contracted_sizes, operands_at, product_indices
 from gradc.codegen.plan.classify import Kind, Values
 from gradc.codegen.plan.kernel import Root, RootKind
 from gradc.tracer import ops
@@ -217,10 +217,10 @@ def starts(root: Root, index: MultiIndex, values: Values) -> list[tuple[Atom, Mu
         return [(a, index) for a in checked_operands(eqn, values)]
     if root.kind is RootKind.REDUCE and eqn.prim is not ops.dot_general:
         return [(eqn.inputs[0], index)]
-    if eqn.prim is ops.dot_general:
+    if eqn.prim.family == "contraction":
         rank = eqn.output.type.ndim
         along = index[rank:] or tuple(
-            ix.var(f"k{n}", _shape(eqn.inputs[0])[a]) for n, a in enumerate(eqn.params.contract[0])
+            ix.var(f"k{n}", size) for n, size in enumerate(contracted_sizes(eqn))
         )
         return list(zip(eqn.inputs, product_indices(eqn, index[:rank], along), strict=True))
     return [(a, domain(_shape(a))) for a in eqn.inputs]

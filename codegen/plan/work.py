@@ -57,7 +57,7 @@ def _stored_bytes(root: Root) -> int:
 
 
 def _eqn_nanoseconds(eqn: Eqn) -> float:
-    if eqn.prim is ops.dot_general:
+    if eqn.prim.family == "contraction":
         return cost.flops(eqn) / FLOPS
     n = prod(known_shape(eqn.outputs[0].type.shape)) if eqn.outputs else 0
     if eqn.prim.family == "reduction":

@@ -1,0 +1,279 @@
+"""Convolutions as loops: a tile of features by windows by lanes, all that is summed in order.
+
+    for n: for group: for each tile of features: for the other windows: for each tile of windows:
+        acc[rows][columns][lanes] = 0
+        for channel: for position within the window:
+            for i < rows: for p < columns: for j < lanes:
+                acc[i][p][j] += w[feature + i, channel, within] * x[n, channel, window(p, j)]
+        store acc, through the epilogue
+
+Nothing is packed: with lanes along a line of the image, neighbouring lanes read neighbouring
+elements, whatever the position within the window. Where lanes are along what is summed (see
+`plan/convolution.py`) each element's lanes are added at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import prod
+
+from gradc.codegen.loops import index as ix
+from gradc.codegen.loops.context import Context
+from gradc.codegen.loops.emit import Region
+from gradc.codegen.loops.index import Index
+from gradc.codegen.loops.ir import (
+    Accumulate,
+    Alloc,
+    Buffer,
+    Const,
+    Expr,
+    Func,
+    Load,
+    Mode,
+    Slot,
+    Stmt,
+    Store,
+)
+from gradc.codegen.loops.movement import MultiIndex
+from gradc.codegen.plan.access import contracted_sizes, product_indices
+from gradc.codegen.plan.convolution import ConvolutionTiling
+from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind
+from gradc.tracer.graph.dims import known_shape
+from gradc.tracer.graph.ir import Var
+
+Body = Callable[[Region, Index, int], None]
+
+
+def build_convolution(kernel: Kernel, plan: Plan, number: int) -> tuple[Func, tuple[Slot, ...]]:
+    """The function of a convolution and its epilogue."""
+    return _Convolution(Context(kernel, plan, number)).build()
+
+
+@dataclass(slots=True)
+class _Tile:
+    """A tile: where it starts in the result's axes, and its extent."""
+
+    batch: Index
+    group: Index
+    feature: Index
+    windows: list[Index]
+    rows: int
+    columns: int
+    lanes: int
+
+
+class _Convolution:
+    def __init__(self, ctx: Context) -> None:
+        self.ctx, self.emitter, self.kernel = ctx, ctx.emitter, ctx.kernel
+        root = self.kernel.roots[0]
+        assert root.eqn is not None and isinstance(self.kernel.tiling, ConvolutionTiling)
+        self.root, self.eqn, self.tiling = root, root.eqn, self.kernel.tiling
+        self.product: Expr | None = None  # the finished sum, while an epilogue is emitted
+        ctx.own_leaf = self.leaf
+
+    def leaf(self, root: Root, var: Var, index: MultiIndex) -> Expr | None:
+        return self.product if root.kind is RootKind.CONTRACTION else None
+
+    def build(self) -> tuple[Func, tuple[Slot, ...]]:
+        for root in self.kernel.roots:
+            for slot in root.slots:
+                self.ctx.buffer(slot)
+        if not self.root.size:
+            return self.ctx.finish()
+        t = self.tiling
+        with ExitStack() as stack:
+            region, (batch, group) = self.open(stack, self.ctx.top, (t.batch, t.groups), "ng")
+
+            def features(body: Region, feature: Index, rows: int) -> None:
+                self.windows(body, _Tile(batch, group, feature, [], rows, 1, 1))
+
+            self.tiled(region, "f", t.features, t.rows, features)
+        return self.ctx.finish()
+
+    # ---- loops ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def loop(self, region: Region, base: str, size: int) -> Iterator[tuple[Region, Index]]:
+        """A loop over `range(size)`; none where that is one number."""
+        if size == 1:
+            yield region, ix.const(0)
+            return
+        body, v, name = self.emitter.loop(region, base, 0, size)
+        yield body, v
+        self.emitter.close(body, name, 0, size)
+
+    def open(
+        self, stack: ExitStack, region: Region, sizes: Sequence[int], names: Sequence[str]
+    ) -> tuple[Region, list[Index]]:
+        """Nested loops, closed with the stack."""
+        variables: list[Index] = []
+        for size, name in zip(sizes, names, strict=True):
+            region, v = stack.enter_context(self.loop(region, name, size))
+            variables.append(v)
+        return region, variables
+
+    def tiled(self, region: Region, base: str, size: int, step: int, body: Body) -> None:
+        """`body(region, start, extent)` over an axis in steps, and once for what is left."""
+        main = size - size % step
+        if main == step:
+            body(region, ix.const(0), step)
+        elif main:
+            inner, v, name = self.emitter.loop(region, base, 0, main, step)
+            body(inner, v, step)
+            self.emitter.close(inner, name, 0, main, step)
+        if size % step:
+            body(region, ix.const(main), size % step)
+
+    def windows(self, region: Region, tile: _Tile) -> None:
+        """The loops over windows, the last two of them tiled."""
+        t = self.tiling
+        axis, last = t.column_axis, len(t.windows) - 1
+        plain = [a for a in range(last + 1) if a != axis and (t.along or a != last)]
+        with ExitStack() as stack:
+            sizes = [t.windows[a] for a in plain]
+            region, found = self.open(stack, region, sizes, ["z"] * len(plain))
+            at = dict(zip(plain, found))
+
+            def lines(body: Region, start: Index, columns: int) -> None:
+                at[axis] = start
+                if t.along:
+                    self.tile(body, self.placed(tile, at, columns, 1))
+                    return
+
+                def lanes(body: Region, start: Index, count: int) -> None:
+                    at[last] = start
+                    self.tile(body, self.placed(tile, at, columns, count))
+
+                self.tiled(body, "x", t.windows[last], t.lanes, lanes)
+
+            size = t.windows[axis] if axis >= 0 else 1
+            self.tiled(region, "y", size, t.columns, lines)
+
+    def placed(self, tile: _Tile, at: dict[int, Index], columns: int, lanes: int) -> _Tile:
+        where = [at[a] for a in range(len(self.tiling.windows))]
+        return _Tile(tile.batch, tile.group, tile.feature, where, tile.rows, columns, lanes)
+
+    # ---- one tile -------------------------------------------------------------------------------
+
+    def tile(self, region: Region, tile: _Tile) -> None:
+        t = self.tiling
+        lanes = t.lanes if t.along else tile.lanes
+        acc = self.ctx.local_array("acc", t.dtype, (tile.rows, tile.columns, lanes))
+        region.stmts.append(Alloc(acc, Const(0.0 if t.dtype.is_float else 0, t.dtype)))
+        within = t.within[:-1] if t.along else t.within
+        with ExitStack() as stack:
+            names = ["c", *("kvw"[min(a, 2)] for a in range(len(within)))]
+            body, (channel, *at) = self.open(stack, region, (t.channels, *within), names)
+            if t.along:
+
+                def step(body: Region, start: Index, count: int) -> None:
+                    self.products(body, tile, acc, channel, [*at, start], count)
+
+                self.tiled(body, "k", t.within[-1], t.lanes, step)
+            else:
+                self.products(body, tile, acc, channel, at, tile.lanes)
+        if t.along:
+            self.add_lanes(region, acc, tile)
+        self.epilogue(region, tile, acc, lanes)
+
+    def products(
+        self,
+        region: Region,
+        tile: _Tile,
+        acc: Buffer,
+        channel: Index,
+        within: Sequence[Index],
+        count: int,
+    ) -> None:
+        """acc[i][p][j] += w * x for the whole tile, at one position within the window (at `count`
+        positions, one a lane)."""
+        width = acc.shape[-1]
+
+        def body(region: Region, i: Index, p: Index, j: Index) -> None:
+            along = [*within[:-1], within[-1] + j] if self.tiling.along else list(within)
+            index = self.index(tile, i, p, j)
+            inner = (channel, *ix.unravel(ix.ravel(along, self.tiling.within), self.inner_shape))
+            at = product_indices(self.eqn, index, inner)
+            x, w = (
+                self.ctx.expressions.intern(self.ctx.expressions.value(a, e))
+                for a, e in zip(self.eqn.inputs, at, strict=True)
+            )
+            place = (i * tile.columns + p) * width + j
+            self.emitter.body(region, [Accumulate(acc, place, "fma", (w, x))])
+
+        self.over_tile(region, tile, count, Mode.UNROLL, body)
+
+    def over_tile(
+        self,
+        region: Region,
+        tile: _Tile,
+        count: int,
+        mode: Mode,
+        body: Callable[[Region, Index, Index, Index], None],
+    ) -> None:
+        """Loops over rows, columns and lanes."""
+        rows, i, i_name = self.emitter.loop(region, "i", 0, tile.rows)
+        columns, p, p_name = self.emitter.loop(rows, "p", 0, tile.columns)
+        lanes, j, j_name = self.emitter.loop(columns, "j", 0, count)
+        body(lanes, i, p, j)
+        self.emitter.close(lanes, j_name, 0, count, mode=Mode.SIMD)
+        self.emitter.close(columns, p_name, 0, tile.columns, mode=mode)
+        self.emitter.close(rows, i_name, 0, tile.rows, mode=mode)
+
+    @property
+    def inner_shape(self) -> tuple[int, ...]:
+        return contracted_sizes(self.eqn)[1:]
+
+    def index(self, tile: _Tile, i: Index, p: Index, j: Index) -> MultiIndex:
+        """The index in the result's own axes of lane `j` of column `p` of row `i`."""
+        t = self.tiling
+        feature = tile.group * t.features + (tile.feature + i)
+        at = list(tile.windows)
+        if t.column_axis >= 0:
+            at[t.column_axis] = at[t.column_axis] + p
+        if not t.along:
+            at[-1] = at[-1] + j
+        windows = known_shape(self.eqn.output.type.shape)[2:]
+        return (tile.batch, feature, *ix.unravel(ix.ravel(at, t.windows), windows))
+
+    def add_lanes(self, region: Region, acc: Buffer, tile: _Tile) -> None:
+        """The lanes of every element added into the first, halving them."""
+        lanes = acc.shape[-1]
+        width = lanes
+        outer, e, name = self.emitter.loop(region, "e", 0, prod(acc.shape[:-1]))
+        while width > 1:
+            width //= 2
+            body, j, j_name = self.emitter.loop(outer, "j", 0, width)
+            upper = Load(acc, e * lanes + j + width)
+            body.stmts.append(Accumulate(acc, e * lanes + j, "add", (upper,)))
+            self.emitter.close(body, j_name, 0, width, mode=Mode.SIMD)
+        self.emitter.close(outer, name, 0, prod(acc.shape[:-1]))
+
+    # ---- epilogue -------------------------------------------------------------------------------
+
+    def epilogue(self, region: Region, tile: _Tile, acc: Buffer, width: int) -> None:
+        """Store the tile through the elementwise eqns that follow the convolution."""
+
+        def body(region: Region, i: Index, p: Index, j: Index) -> None:
+            index = self.index(tile, i, p, j)
+            self.ctx.expressions.forget()
+            place = (i * tile.columns + p) * width + j
+            self.product = self.ctx.expressions.intern(Load(acc, place))
+            self.emitter.body(region, self.stores(index))
+
+        self.over_tile(region, tile, tile.lanes, Mode.SERIAL, body)
+        self.product = None
+        self.ctx.expressions.forget()
+
+    def stores(self, index: MultiIndex) -> list[Stmt]:
+        assert self.product is not None
+        stmts: list[Stmt] = []
+        offset = ix.ravel(index, self.root.shape)
+        for root in self.kernel.roots:
+            if root.slots:
+                at_root = ix.unravel(offset, root.shape)
+                value = self.product if root is self.root else self.ctx.value(root, at_root)
+                stmts += [Store(self.ctx.buffer(s), offset, value) for s in root.slots]
+        return stmts
