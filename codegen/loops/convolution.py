@@ -38,12 +38,14 @@ from gradc.codegen.loops.ir import (
 )
 from gradc.codegen.loops.movement import MultiIndex
 from gradc.codegen.plan.access import contracted_sizes, product_indices
-from gradc.codegen.plan.convolution import ConvolutionTiling
+from gradc.codegen.plan.convolution import ConvolutionTiling, Piece, pieces
 from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind
 from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.ir import Var
 
 Body = Callable[[Region, Index, int], None]
+# (region, row, column, piece, lane of the piece)
+LaneBody = Callable[[Region, Index, Index, "Piece", Index], None]
 
 
 def build_convolution(kernel: Kernel, plan: Plan, number: int) -> tuple[Func, tuple[Slot, ...]]:
@@ -159,7 +161,8 @@ class _Convolution:
 
     def tile(self, region: Region, tile: _Tile) -> None:
         t = self.tiling
-        lanes = t.lanes if t.along else tile.lanes
+        line = self.line(tile)
+        lanes = sum(piece.lanes for piece in line)
         acc = self.ctx.local_array("acc", t.dtype, (tile.rows, tile.columns, lanes))
         region.stmts.append(Alloc(acc, Const(0.0 if t.dtype.is_float else 0, t.dtype)))
         within = t.within[:-1] if t.along else t.within
@@ -190,35 +193,47 @@ class _Convolution:
         """acc[i][p][j] += w * x for the whole tile, at one position within the window (at `count`
         positions, one a lane)."""
         width = acc.shape[-1]
+        along = self.tiling.along
+        line = pieces(count, self.tiling.dtype, False) if along else self.line(tile)
 
-        def body(region: Region, i: Index, p: Index, j: Index) -> None:
-            along = [*within[:-1], within[-1] + j] if self.tiling.along else list(within)
+        def body(region: Region, i: Index, p: Index, piece: Piece, lane: Index) -> None:
+            j = lane + piece.start
+            summed = [*within[:-1], within[-1] + j] if along else list(within)
             index = self.index(tile, i, p, j)
-            inner = (channel, *ix.unravel(ix.ravel(along, self.tiling.within), self.inner_shape))
+            inner = (channel, *ix.unravel(ix.ravel(summed, self.tiling.within), self.inner_shape))
             at = product_indices(self.eqn, index, inner)
             x, w = (
                 self.ctx.expressions.intern(self.ctx.expressions.value(a, e))
                 for a, e in zip(self.eqn.inputs, at, strict=True)
             )
-            place = (i * tile.columns + p) * width + j
+            place = (i * tile.columns + p) * width + piece.place + lane
             self.emitter.body(region, [Accumulate(acc, place, "fma", (w, x))])
 
-        self.over_tile(region, tile, count, Mode.UNROLL, body)
+        self.over_tile(region, tile, line, Mode.UNROLL, body)
+
+    def line(self, tile: _Tile) -> tuple[Piece, ...]:
+        """The pieces that the tile's lanes are kept in."""
+        t = self.tiling
+        return pieces(t.lanes, t.dtype, False) if t.along else pieces(tile.lanes, t.dtype, True)
 
     def over_tile(
         self,
         region: Region,
         tile: _Tile,
-        count: int,
+        line: Sequence[Piece],
         mode: Mode,
-        body: Callable[[Region, Index, Index, Index], None],
+        body: LaneBody,
+        fresh_only: bool = False,
     ) -> None:
-        """Loops over rows, columns and lanes."""
+        """Loops over rows, columns and lanes, one of lanes for each piece of the line."""
         rows, i, i_name = self.emitter.loop(region, "i", 0, tile.rows)
         columns, p, p_name = self.emitter.loop(rows, "p", 0, tile.columns)
-        lanes, j, j_name = self.emitter.loop(columns, "j", 0, count)
-        body(lanes, i, p, j)
-        self.emitter.close(lanes, j_name, 0, count, mode=Mode.SIMD)
+        for piece in line:
+            first = piece.fresh if fresh_only else 0
+            count = piece.lanes - first
+            lanes, j, j_name = self.emitter.loop(columns, "j", 0, count)
+            body(lanes, i, p, piece, j + first)
+            self.emitter.close(lanes, j_name, 0, count, mode=Mode.SIMD)
         self.emitter.close(columns, p_name, 0, tile.columns, mode=mode)
         self.emitter.close(rows, i_name, 0, tile.rows, mode=mode)
 
@@ -256,14 +271,15 @@ class _Convolution:
     def epilogue(self, region: Region, tile: _Tile, acc: Buffer, width: int) -> None:
         """Store the tile through the elementwise eqns that follow the convolution."""
 
-        def body(region: Region, i: Index, p: Index, j: Index) -> None:
-            index = self.index(tile, i, p, j)
+        def body(region: Region, i: Index, p: Index, piece: Piece, lane: Index) -> None:
+            index = self.index(tile, i, p, lane + piece.start)
             self.ctx.expressions.forget()
-            place = (i * tile.columns + p) * width + j
+            place = (i * tile.columns + p) * width + piece.place + lane
             self.product = self.ctx.expressions.intern(Load(acc, place))
             self.emitter.body(region, self.stores(index))
 
-        self.over_tile(region, tile, tile.lanes, Mode.SERIAL, body)
+        line = (Piece(0, 1, 0),) if self.tiling.along else self.line(tile)
+        self.over_tile(region, tile, line, Mode.SERIAL, body, fresh_only=True)
         self.product = None
         self.ctx.expressions.forget()
 

@@ -359,63 +359,59 @@ def _beats(a: Expr, b: Expr, op: str) -> Expr:
 # ---- the greatest of windows -------------------------------------------------------------------
 
 
+FEW_POSITIONS = 16  # positions of a window that are compared in one expression
+
+
 @structured.rule(ops.window_max)
 def _window_max(eqn: Eqn, ctx: Context) -> None:
-    """For stretches of neighbouring windows at once, one position within them after the other."""
-    shape = known_shape(eqn.outputs[0].type.shape)
-    outer = _open(ctx, ctx.top, shape[:-1])
-    main = shape[-1] - shape[-1] % LANES
-    if main:
-        body, first, name = ctx.emitter.loop(outer.region, "first", 0, main, LANES)
-        _window_stretch(eqn, ctx, outer, body, first, LANES)
-        ctx.emitter.close(body, name, 0, main, LANES)
-    if shape[-1] > main:
-        _window_stretch(eqn, ctx, outer, outer.region, ix.const(main), shape[-1] - main)
-    _close(ctx, outer)
+    """Small windows by one chain of comparisons; others position by position, the greatest so far
+    being kept in the result."""
+    shape, count = known_shape(eqn.outputs[0].type.shape), prod(eqn.params.size)
+    loops = _open(ctx, ctx.top, shape)
+    first = [_window_element(eqn, ctx, loops, ix.const(0)), Const(0, int32)]
+    if count <= FEW_POSITIONS:
+        for k in range(1, count):
+            first = _greater(eqn, ctx, loops, ix.const(k), first)
+        ctx.emitter.body(loops.region, _window_results(ctx, loops, shape, first))
+        _close(ctx, loops, Mode.SIMD)
+        return
+    ctx.emitter.body(loops.region, _window_results(ctx, loops, shape, first))
+    _close(ctx, loops, Mode.SIMD)
+    body, k, name = ctx.emitter.loop(ctx.top, "k", 1, count)
+    loops = _open(ctx, body, shape)
+    at = ix.ravel(loops.index, shape)
+    held: list[Expr] = [Load(_output(ctx, which), at) for which in range(2)]
+    better = _greater(eqn, ctx, loops, k, held)
+    ctx.emitter.body(loops.region, _window_results(ctx, loops, shape, better))
+    _close(ctx, loops, Mode.SIMD)
+    ctx.emitter.close(body, name, 1, count)
 
 
-def _window_stretch(
-    eqn: Eqn, ctx: Context, outer: _Loops, region: Region, first: Index, count: int
-) -> None:
-    x, size = eqn.inputs[0], eqn.params.size
-    best = ctx.local_array("best", x.type.dtype, (count,))
-    place = ctx.local_array("place", int32, (count,))
-    region.stmts += [Alloc(best), Alloc(place, Const(0, int32))]
+def _window_element(eqn: Eqn, ctx: Context, loops: _Loops, k: Index) -> Expr:
+    """Position `k` of the window at the loops' index."""
+    within = ix.unravel(k, eqn.params.size)
+    return _value(ctx, eqn.inputs[0], window_source(eqn, tuple(loops.index), within))
 
-    def lanes(region: Region, step: Callable[[Index], list[Stmt]]) -> None:
-        body, lane, name = ctx.emitter.loop(region, "lane", 0, count)
-        ctx.emitter.body(body, step(lane))
-        ctx.emitter.close(body, name, 0, count, mode=Mode.SIMD)
 
-    def element(k: Index, lane: Index) -> Expr:
-        at = (*outer.index, first + lane)
-        return _value(ctx, x, window_source(eqn, at, ix.unravel(k, size)))
+def _greater(
+    eqn: Eqn, ctx: Context, loops: _Loops, k: Index, held: Sequence[Expr]
+) -> list[Expr]:
+    """The greater of position `k` and what is held (value and position): a NaN always is."""
+    e = _window_element(eqn, ctx, loops, k)
+    better: Expr = call("gt", e, held[0])
+    if e.dtype.is_float:
+        better = call("bitwise_or", better, call("isnan", e))
+    number = Const(k.constant, int32) if k.is_constant else cast_to(At(k), int32)
+    better = ctx.expressions.intern(better)
+    chosen = (Select(better, e, held[0]), Select(better, number, held[1]))
+    return [ctx.expressions.intern(c) for c in chosen]
 
-    def challenge(k: Index, lane: Index) -> list[Stmt]:
-        e, held = element(k, lane), Load(best, lane)
-        better: Expr = call("gt", e, held)
-        if e.dtype.is_float:
-            better = call("bitwise_or", better, call("isnan", e))
-        better = ctx.expressions.intern(better)
-        number = cast_to(At(k), int32)
-        chosen = (Select(better, e, held), Select(better, number, Load(place, lane)))
-        new = [ctx.expressions.intern(c) for c in chosen]
-        return [Store(best, lane, new[0]), Store(place, lane, new[1])]
 
-    lanes(region, lambda lane: [Store(best, lane, element(ix.const(0), lane))])
-    if prod(size) > 1:
-        body, k, name = ctx.emitter.loop(region, "k", 1, prod(size))
-        lanes(body, lambda lane: challenge(k, lane))
-        ctx.emitter.close(body, name, 1, prod(size), mode=Mode.UNROLL)
-    offset = ix.ravel(outer.index, known_shape(eqn.outputs[0].type.shape)[:-1])
-    last = known_shape(eqn.outputs[0].type.shape)[-1]
-
-    def results(lane: Index) -> list[Stmt]:
-        at = offset * last + first + lane
-        values, positions = _output(ctx, 0), _output(ctx, 1)
-        return [Store(values, at, Load(best, lane)), Store(positions, at, Load(place, lane))]
-
-    lanes(region, results)
+def _window_results(
+    ctx: Context, loops: _Loops, shape: Sequence[int], found: Sequence[Expr]
+) -> list[Stmt]:
+    at = ix.ravel(loops.index, shape)
+    return [Store(_output(ctx, which), at, e) for which, e in enumerate(found)]
 
 
 # ---- sort --------------------------------------------------------------------------------------

@@ -34,6 +34,43 @@ ACCUMULATORS = 24  # vectors in a tile
 MAX_ROWS = 8
 MAX_COLUMNS = 6
 LINE_BYTES = 128  # lanes of a tile where lines are long
+PIECE_BYTES = (64, 32, 16)  # what lines are cut into: whole vectors of some size
+FEW_ROWS = 5  # what is used no oftener, compilers load again instead of keeping it in a register
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Lanes computed together, a power of two of them.
+
+    Attributes:
+        start: their first position in the line; the last piece may begin within the one before.
+        lanes: how many.
+        place: where the tile keeps them.
+        fresh: the first lane that no piece before has.
+    """
+
+    start: int
+    lanes: int
+    place: int
+    fresh: int = 0
+
+
+def pieces(count: int, dtype: DType, overlap: bool) -> tuple[Piece, ...]:
+    """A line of `count` lanes in powers of two: 13 as 8 and, where they may overlap, 8 again."""
+    found: list[Piece] = []
+    start = 0
+    widths = [b // dtype.itemsize for b in PIECE_BYTES if b >= dtype.itemsize]
+    while start < count:
+        rest = count - start
+        lanes = next((w for w in widths if w <= rest), 0)
+        if not lanes:
+            above = 1 << (rest - 1).bit_length()
+            above = max(above, widths[-1]) if count >= widths[-1] else above
+            lanes = above if overlap and above <= count else 1 << (rest.bit_length() - 1)
+        fresh = max(lanes - rest, 0)
+        found.append(Piece(start - fresh, lanes, sum(p.lanes for p in found), fresh))
+        start += lanes - fresh
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +122,8 @@ def choose_convolution(root: Root) -> ConvolutionTiling:
         lanes = _line_lanes(merged_windows[-1], dtype)
         axis = len(merged_windows) - 2 if lanes == merged_windows[-1] else -1
     size = merged_windows[axis] if axis >= 0 else 1
-    rows, columns = _tile(per_group, size, lanes * dtype.itemsize)
+    width = sum(p.lanes for p in pieces(lanes, dtype, True)) * dtype.itemsize
+    rows, columns = _tile(per_group, size, width)
     return ConvolutionTiling(
         batch, groups, per_group, tuple(merged_windows), channels, tuple(merged_within), along,
         rows, columns, lanes, axis, dtype,
@@ -130,7 +168,7 @@ def _tile(features: int, windows: int, lane_bytes: int) -> tuple[int, int]:
 
     def worth(tile: tuple[int, int]) -> tuple[float, int, int]:
         rows, columns = tile
-        loads = rows + columns * vectors
+        loads = rows + columns * vectors * (1 if rows > FEW_ROWS else rows)
         score = rows * columns * vectors / loads * _used(features, rows) * _used(windows, columns)
         return score, rows, -columns
 
