@@ -368,11 +368,15 @@ def _window_max(eqn: Eqn, ctx: Context) -> None:
     being kept in the result."""
     shape, count = known_shape(eqn.outputs[0].type.shape), prod(eqn.params.size)
     loops = _open(ctx, ctx.top, shape)
-    first = [_window_element(eqn, ctx, loops, ix.const(0)), Const(0, int32)]
+    zero = ctx.expressions.intern(Const(0, int32))
+    first: list[Expr] = [_window_element(eqn, ctx, loops, ix.const(0)), zero]
     if count <= FEW_POSITIONS:
+        chain = [first]
         for k in range(1, count):
-            first = _greater(eqn, ctx, loops, ix.const(k), first)
-        ctx.emitter.body(loops.region, _window_results(ctx, loops, shape, first))
+            chain.append(_greater(eqn, ctx, loops, ix.const(k), chain[-1]))
+        # Bound one by one: compilers make branches of choices within choices.
+        steps = [e for held in chain for e in held]
+        ctx.emitter.body(loops.region, _window_results(ctx, loops, shape, chain[-1]), steps)
         _close(ctx, loops, Mode.SIMD)
         return
     ctx.emitter.body(loops.region, _window_results(ctx, loops, shape, first))
