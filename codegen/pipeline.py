@@ -21,6 +21,7 @@ from gradc.codegen.passes.cse import cse
 from gradc.codegen.passes.dce import dce
 from gradc.codegen.passes.fold import fold
 from gradc.codegen.passes.layout import layout
+from gradc.codegen.passes.masks import masks
 from gradc.codegen.passes.simplify import simplify
 from gradc.codegen.plan.kernel import Plan
 from gradc.codegen.plan.planner import plan_graph
@@ -31,7 +32,7 @@ Pass: TypeAlias = Callable[[Graph], Graph]
 
 # The second round finds what only shows once equal eqns are one (indices checked before).
 PASSES_C: tuple[Pass, ...] = (
-    dce, simplify, fold, cse, simplify, layout, fold, cse, dce,
+    dce, simplify, fold, cse, simplify, layout, fold, cse, masks, dce,
 )  # fmt: skip
 
 # XLA does the same work again, and better on its own forms; less text compiles faster.

@@ -52,6 +52,8 @@ from gradc.tracer.graph.ir import Var
 from gradc.tracer.graph.types import DType, int64
 
 LANE_BYTES = 64
+UNROLLED = 4  # an innermost axis of so few elements gives no lanes, if the one before has as many
+FEW_LANES = 4  # as these
 BLOCK = 8192  # elements summed before a partial sum is put away
 # Tasks write multiples of so many elements, so that two of them share no cache line.
 GRAIN = 64
@@ -75,13 +77,24 @@ class _Lanes:
 
 @dataclass(slots=True)
 class _Nest:
-    """The loops of one stage as they are opened."""
+    """The loops of one stage as they are opened; `unrolls`: the last axis has so few elements that
+    each lane, along the axis before, runs through all of them."""
 
     stage: Stage
     axes: list[Axis]
     row: Index
     lanes: list[_Lanes] = field(default_factory=list)
     variables: list[Index] = field(default_factory=list)
+    unrolls: bool = False
+
+    @property
+    def lane_axis(self) -> int:
+        """The axis that gives the lanes."""
+        return len(self.axes) - (2 if self.unrolls else 1)
+
+    @property
+    def lane_size(self) -> int:
+        return self.axes[self.lane_axis].size if self.axes else 1
 
 
 @dataclass(slots=True)
@@ -289,6 +302,7 @@ class _RowsBuilder:
         self.ctx.expressions.forget()
         if stage.inner:
             nest = _Nest(stage, self.axes.of_stage(stage, row), row)
+            nest.unrolls = self.unrolls(nest)
             across = self.axes.crossing(stage, nest.axes, row)
             if across is None:
                 self.open(region, nest, 0)
@@ -297,6 +311,21 @@ class _RowsBuilder:
         else:
             self.empty_reductions(region, stage, row)
         self.done |= set(stage.roots)
+
+    def unrolls(self, nest: _Nest) -> bool:
+        """Whether the last axis is too short for lanes and the one before is not; sums must be
+        over both."""
+        if len(nest.axes) < 2 or nest.axes[-1].size > UNROLLED or nest.axes[-1].cuts:
+            return False
+        if nest.axes[-2].size < FEW_LANES:
+            return False
+        probe = [ix.var(f"e{a}", x.size) for a, x in enumerate(nest.axes)]
+        inner = {v.terms[0][0] for v in probe[-2:] if v.terms}
+        reductions = [r for r in nest.stage.roots if r.kind is RootKind.REDUCE]
+        if reductions and self.task is not None and self.task.axis is not None:
+            return False
+        outs = [out_offset(r, self.index(r, nest, probe)) for r in reductions]
+        return not any(a in inner for out in outs for a in ix.atoms(out))
 
     def tiled(self, region: Region, nest: _Nest, across: int) -> None:
         """Elements read along axis `across` and written along the last one: by square blocks, so
@@ -333,7 +362,7 @@ class _RowsBuilder:
         starting = self.start_lanes(region, nest, depth)
         if depth == len(nest.axes):
             self.body(region, nest, nest.variables, None)
-        elif depth == len(nest.axes) - 1:
+        elif depth == nest.lane_axis:
             for start, stop in nest.axes[depth].pieces:
                 self.innermost(region, nest, start, stop)
         else:
@@ -353,7 +382,7 @@ class _RowsBuilder:
         for root in nest.stage.roots:
             if root.kind is not RootKind.REDUCE or any(x.root is root for x in nest.lanes):
                 continue
-            if depth == len(nest.axes) and nest.axes:
+            if depth > nest.lane_axis and nest.axes:
                 continue
             probe = [
                 *nest.variables, *(ix.var(f"e{a}", x.size) for a, x in enumerate(nest.axes[depth:]))
@@ -370,14 +399,15 @@ class _RowsBuilder:
         self, region: Region, root: Root, nest: _Nest, depth: int, out: Index
     ) -> _Lanes:
         op, dtype = combiner(root), accumulator(root)
-        width = lane_count(nest.stage, nest.axes[-1].size if nest.axes else 1)
+        width = lane_count(nest.stage, nest.lane_size)
         base = _SHORT[op] if width == 1 else f"{_SHORT[op]}_lanes"
         buffer = self.ctx.local_array(base, dtype, () if width == 1 else (width,))
         region.stmts.append(Alloc(buffer, identity(op, dtype)))
         return _Lanes(root, buffer, op, depth, out)
 
     def innermost(self, region: Region, nest: _Nest, start: int, stop: int) -> None:
-        axis, last = nest.axes[-1], len(nest.axes) - 1
+        last = nest.lane_axis
+        axis = nest.axes[last]
         width = lane_count(nest.stage, axis.size) if nest.lanes else 1
         if width == 1:
             body, v, name = self.emitter.loop(region, axis.base, start, stop)
@@ -424,8 +454,9 @@ class _RowsBuilder:
         body, first, name = self.emitter.loop(region, "block", start, end, BLOCK)
         outer = nest.lanes
         nest.lanes = [self.block_lanes(body, x) for x in outer]
-        bounds = self.bounds(len(nest.axes) - 1, start, end)
-        steps, v, step_name = self.emitter.loop(body, nest.axes[-1].base, 0, BLOCK, width)
+        bounds = self.bounds(nest.lane_axis, start, end)
+        base = nest.axes[nest.lane_axis].base
+        steps, v, step_name = self.emitter.loop(body, base, 0, BLOCK, width)
         self.lane_loop(steps, nest, first + v, width)
         self.emitter.close(steps, step_name, 0, BLOCK, width)
         for whole, part in zip(outer, nest.lanes, strict=True):
@@ -449,9 +480,10 @@ class _RowsBuilder:
             return Mode.SERIAL
         for root in nest.stage.roots:
             if root.kind is RootKind.REDUCE and not any(x.root is root for x in nest.lanes):
-                out = out_offset(root, self.index(root, nest, variables))
-                if not ix.stride(out, v.terms[0][0]):
-                    return Mode.SERIAL
+                for inner in self.unrolled(nest, variables):
+                    out = out_offset(root, self.index(root, nest, inner))
+                    if not ix.stride(out, v.terms[0][0]):
+                        return Mode.SERIAL
         return Mode.SIMD
 
     def index(self, root: Root, nest: _Nest, variables: Sequence[Index]) -> MultiIndex:
@@ -464,9 +496,28 @@ class _RowsBuilder:
     def body(
         self, region: Region, nest: _Nest, variables: Sequence[Index], lane: Index | None
     ) -> None:
-        """Everything the stage does for one element."""
+        """Everything the stage does for one element, or for all along an unrolled axis."""
         stmts: list[Stmt] = []
         shared: list[Expr] = []
+        for inner in self.unrolled(nest, variables):
+            self.element(region, nest, inner, lane, stmts, shared)
+        self.emitter.body(region, stmts, shared)
+
+    def unrolled(self, nest: _Nest, variables: Sequence[Index]) -> list[Sequence[Index]]:
+        """The variables of a body, once for each element behind the axis of lanes."""
+        if len(variables) == len(nest.axes):
+            return [variables]
+        return [[*variables, ix.const(k)] for k in range(nest.axes[-1].size)]
+
+    def element(
+        self,
+        region: Region,
+        nest: _Nest,
+        variables: Sequence[Index],
+        lane: Index | None,
+        stmts: list[Stmt],
+        shared: list[Expr],
+    ) -> None:
         for root in nest.stage.roots:
             index = self.index(root, nest, variables)
             if root.kind is RootKind.MAP and root.eqn is not None and root.value is not None:
@@ -480,7 +531,6 @@ class _RowsBuilder:
                 stmts += self.row_scalar(region, root, index)
             else:
                 stmts += self.stores(root, index)
-        self.emitter.body(region, stmts, shared)
 
     def is_row_scalar(self, root: Root, nest: _Nest) -> bool:
         return bool(root.slots) and self.kernel.rows is not None and nest.stage.inner == 1

@@ -44,7 +44,17 @@ def _threefry(*args: Expr) -> tuple[Expr, ...]:
 
 for _name in (*UNARY, *BINARY, *TESTS):
     scalar[PRIMITIVES[_name]] = partial(call, _name)
-scalar[ops.select] = lambda p, a, b: Select(p, a, b)
+
+
+@scalar.rule(ops.select)
+def _select(p: Expr, a: Expr, b: Expr) -> Expr:
+    """p ? a : (q ? c : a) is (!p & q) ? c : a: compilers make branches of a choice within one, and
+    then no lanes."""
+    if isinstance(b, Select) and b.b is a:
+        return Select(call("bitwise_and", call("bitwise_not", p), b.p), b.a, a)
+    return Select(p, a, b)
+
+
 scalar[ops.cast] = lambda x, dtype: cast_to(x, dtype)
 scalar[ops.bitcast] = lambda x, dtype: x if x.dtype is dtype else Bitcast(x, dtype)
 scalar[ops.threefry2x32] = _threefry

@@ -184,12 +184,13 @@ def _weigh(eqn: Eqn, values: Values, weights: dict[Var, _Weight]) -> _Weight:
 
 
 def _keep_operands(values: Values) -> None:
-    """Contractions read their operands many times: what they read through movement is stored."""
+    """Contractions and windows read their operands many times: what they read through movement is
+    stored."""
     for eqn in values.graph.eqns:
-        if values.kinds[eqn.id] is Kind.CONTRACTION:
+        windows = eqn.prim in (ops.conv, ops.window_max)
+        if windows or values.kinds[eqn.id] is Kind.CONTRACTION:
             for atom in eqn.inputs:
-                reason = f"operand of {eqn.prim.name}"
-                _keep_below_movement(atom, values, reason, eqn.prim is ops.conv)
+                _keep_below_movement(atom, values, f"operand of {eqn.prim.name}", windows)
 
 
 def _keep_below_movement(atom: object, values: Values, reason: str, lines: bool) -> None:
@@ -253,7 +254,9 @@ def _continues(
         return True
     if eqn.prim.family != "elementwise" and eqn.prim is not ops.reshape:
         return False
-    return any(a in members.get(last.id, ()) for a in eqn.inputs)
+    # What is computed from a value that is stored anyway is computed where it is used.
+    mine = members.get(last.id, set())
+    return any(a in mine and a not in values.kept for a in eqn.inputs)
 
 
 def _outward(
