@@ -52,9 +52,10 @@ def _stored_relus(graph: Graph) -> dict[Var, tuple[Eqn, Eqn]]:
             continue
         mask, cut, x = eqn.inputs
         test = producers.get(mask) if isinstance(mask, Var) else None
-        if test is not None and test.prim is ops.le and test.inputs == (x, cut):
-            if isinstance(mask, Var) and _is_zero(cut, producers):
-                found.setdefault(mask, (eqn, test))
+        if test is None or test.prim is not ops.le or test.inputs != (x, cut):
+            continue
+        if _is_zero(cut, producers):
+            found.setdefault(test.output, (eqn, test))
     return found
 
 
