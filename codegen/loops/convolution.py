@@ -20,21 +20,23 @@ from dataclasses import dataclass
 from math import prod
 
 from gradc.codegen.loops import index as ix
-from gradc.codegen.loops.context import Context
+from gradc.codegen.loops.context import Built, Context
+from gradc.codegen.loops.division import close_tasks, divide, open_tasks
 from gradc.codegen.loops.emit import Region
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import (
     Accumulate,
     Alloc,
+    At,
     Buffer,
     Const,
     Expr,
-    Func,
+    If,
     Load,
     Mode,
-    Slot,
     Stmt,
     Store,
+    call,
 )
 from gradc.codegen.loops.movement import MultiIndex
 from gradc.codegen.plan.access import contracted_sizes, product_indices
@@ -42,15 +44,16 @@ from gradc.codegen.plan.convolution import ConvolutionTiling, Piece, pieces
 from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind
 from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.ir import Var
+from gradc.tracer.graph.types import int64
 
 Body = Callable[[Region, Index, int], None]
 # (region, row, column, piece, lane of the piece)
 LaneBody = Callable[[Region, Index, Index, "Piece", Index], None]
 
 
-def build_convolution(kernel: Kernel, plan: Plan, number: int) -> tuple[Func, tuple[Slot, ...]]:
+def build_convolution(kernel: Kernel, plan: Plan, number: int) -> list[Built]:
     """The function of a convolution and its epilogue."""
-    return _Convolution(Context(kernel, plan, number)).build()
+    return [_Convolution(Context(kernel, plan, number)).build()]
 
 
 @dataclass(slots=True)
@@ -78,23 +81,71 @@ class _Convolution:
     def leaf(self, root: Root, var: Var, index: MultiIndex) -> Expr | None:
         return self.product if root.kind is RootKind.CONTRACTION else None
 
-    def build(self) -> tuple[Func, tuple[Slot, ...]]:
+    def build(self) -> Built:
         for root in self.kernel.roots:
             for slot in root.slots:
                 self.ctx.buffer(slot)
-        if not self.root.size:
-            return self.ctx.finish()
-        t = self.tiling
-        with ExitStack() as stack:
-            region, (batch, group) = self.open(stack, self.ctx.top, (t.batch, t.groups), "ng")
-
-            def features(body: Region, feature: Index, rows: int) -> None:
-                self.windows(body, _Tile(batch, group, feature, [], rows, 1, 1))
-
-            self.tiled(region, "f", t.features, t.rows, features)
+        if self.root.size and not self.divided():
+            with ExitStack() as stack:
+                names = ["n", "g", "f", *("z" for _ in self.plain)]
+                region, at = self.open(stack, self.ctx.top, self.outer, names)
+                self.features(region, at)
         return self.ctx.finish()
 
     # ---- loops ----------------------------------------------------------------------------------
+
+    @property
+    def plain(self) -> list[int]:
+        """The axes of windows that no tile goes along."""
+        t = self.tiling
+        last = len(t.windows) - 1
+        return [a for a in range(last + 1) if a != t.column_axis and (t.along or a != last)]
+
+    @property
+    def outer(self) -> list[int]:
+        """The sizes of the outermost loops: n, groups, tiles of features, plain axes."""
+        t = self.tiling
+        tiles = -(-t.features // t.rows)
+        return [t.batch, t.groups, tiles, *(t.windows[a] for a in self.plain)]
+
+    def divided(self) -> bool:
+        """Tasks over the outermost loops; False where that is one."""
+        division = divide(self.outer, self.kernel.tasks) if self.kernel.tasks > 1 else None
+        if division is None:
+            return False
+        region, task, name = open_tasks(self.emitter, division.tasks)
+        at = division.position(self.emitter, region, task)
+        opened: list[tuple[Region, str, Index, Index]] = []
+        body = region
+        for a, n in enumerate(self.outer[len(at) :], len(at)):
+            bounds = division.bounds(task) if a == division.axis else (ix.const(0), ix.const(n))
+            body, v, v_name = self.emitter.loop(body, "n", 0, n)
+            at.append(v)
+            opened.append((body, v_name, *bounds))
+        self.features(body, at)
+        for inner, v_name, start, stop in reversed(opened):
+            self.emitter.close_at(inner, v_name, start, stop)
+        close_tasks(self.emitter, region, name, division.tasks)
+        return True
+
+    def features(self, region: Region, at: Sequence[Index]) -> None:
+        """One tile of features; the last one may have fewer, and loops of its own."""
+        t = self.tiling
+        batch, group, number, *plain = at
+        full, rest = divmod(t.features, t.rows)
+        windows = dict(zip(self.plain, plain))
+
+        def tile(region: Region, feature: Index, rows: int) -> None:
+            self.windows(region, _Tile(batch, group, feature, [], rows, 1, 1), windows)
+
+        if not rest:
+            tile(region, number * t.rows, t.rows)
+            return
+        inside, last = (self.emitter.inner(region) for _ in range(2))
+        tile(inside, ix.minimum(number, ix.const(full - 1)) * t.rows, t.rows)
+        tile(last, ix.const(full * t.rows), rest)
+        is_full = call("lt", At(number), Const(full, int64))
+        region.stmts.append(If(is_full, tuple(inside.stmts), tuple(last.stmts)))
 
     @contextmanager
     def loop(self, region: Region, base: str, size: int) -> Iterator[tuple[Region, Index]]:
@@ -128,30 +179,24 @@ class _Convolution:
         if size % step:
             body(region, ix.const(main), size % step)
 
-    def windows(self, region: Region, tile: _Tile) -> None:
-        """The loops over windows, the last two of them tiled."""
+    def windows(self, region: Region, tile: _Tile, at: dict[int, Index]) -> None:
+        """The tiles along the axis of columns and along lines."""
         t = self.tiling
         axis, last = t.column_axis, len(t.windows) - 1
-        plain = [a for a in range(last + 1) if a != axis and (t.along or a != last)]
-        with ExitStack() as stack:
-            sizes = [t.windows[a] for a in plain]
-            region, found = self.open(stack, region, sizes, ["z"] * len(plain))
-            at = dict(zip(plain, found))
 
-            def lines(body: Region, start: Index, columns: int) -> None:
-                at[axis] = start
-                if t.along:
-                    self.tile(body, self.placed(tile, at, columns, 1))
-                    return
+        def columns(body: Region, start: Index, count: int) -> None:
+            here = {**at, axis: start}
+            if t.along:
+                self.tile(body, self.placed(tile, here, count, 1))
+                return
 
-                def lanes(body: Region, start: Index, count: int) -> None:
-                    at[last] = start
-                    self.tile(body, self.placed(tile, at, columns, count))
+            def lanes(body: Region, start: Index, width: int) -> None:
+                self.tile(body, self.placed(tile, {**here, last: start}, count, width))
 
-                self.tiled(body, "x", t.windows[last], t.lanes, lanes)
+            self.tiled(body, "x", t.windows[last], t.lanes, lanes)
 
-            size = t.windows[axis] if axis >= 0 else 1
-            self.tiled(region, "y", size, t.columns, lines)
+        size = t.windows[axis] if axis >= 0 else 1
+        self.tiled(region, "y", size, t.columns, columns)
 
     def placed(self, tile: _Tile, at: dict[int, Index], columns: int, lanes: int) -> _Tile:
         where = [at[a] for a in range(len(self.tiling.windows))]
@@ -164,7 +209,8 @@ class _Convolution:
         line = self.line(tile)
         lanes = sum(piece.lanes for piece in line)
         acc = self.ctx.local_array("acc", t.dtype, (tile.rows, tile.columns, lanes))
-        region.stmts.append(Alloc(acc, Const(0.0 if t.dtype.is_float else 0, t.dtype)))
+        region.stmts.append(Alloc(acc))
+        self.clear(region, tile, acc, line)
         within = t.within[:-1] if t.along else t.within
         with ExitStack() as stack:
             names = ["c", *("kvw"[min(a, 2)] for a in range(len(within)))]
@@ -180,6 +226,17 @@ class _Convolution:
         if t.along:
             self.add_lanes(region, acc, tile)
         self.epilogue(region, tile, acc, lanes)
+
+    def clear(self, region: Region, tile: _Tile, acc: Buffer, line: Sequence[Piece]) -> None:
+        """Zeros, in loops that are unrolled: an initialiser would become a call."""
+        width, dtype = acc.shape[-1], self.tiling.dtype
+        zero = Const(0.0 if dtype.is_float else 0, dtype)
+
+        def body(region: Region, i: Index, p: Index, piece: Piece, lane: Index) -> None:
+            place = (i * tile.columns + p) * width + piece.place + lane
+            region.stmts.append(Store(acc, place, zero))
+
+        self.over_tile(region, tile, line, Mode.UNROLL, body)
 
     def products(
         self,

@@ -432,7 +432,7 @@ class _RowsBuilder:
             region.stmts.append(If(is_last, tuple(body.stmts)))
 
     def whole_lanes(self, region: Region, nest: _Nest, start: int, stop: int, width: int) -> None:
-        axis = nest.axes[-1]
+        axis = nest.axes[nest.lane_axis]
         main = stop - (stop - start) % width
         if main > start:
             outer, v, name = self.emitter.loop(region, axis.base, start, main, width)

@@ -359,6 +359,8 @@ def _beats(a: Expr, b: Expr, op: str) -> Expr:
 # ---- the greatest of windows -------------------------------------------------------------------
 
 
+Held = Callable[[MultiIndex], "list[Expr]"]
+
 FEW_POSITIONS = 16  # positions of a window that are compared in one expression
 
 
@@ -367,41 +369,46 @@ def _window_max(eqn: Eqn, ctx: Context) -> None:
     """Small windows by one chain of comparisons; others position by position, the greatest so far
     being kept in the result."""
     shape, count = known_shape(eqn.outputs[0].type.shape), prod(eqn.params.size)
-    loops = _open(ctx, ctx.top, shape)
+    loops = _open_divided(ctx, shape[:-1])
     zero = ctx.expressions.intern(Const(0, int32))
-    first: list[Expr] = [_window_element(eqn, ctx, loops, ix.const(0)), zero]
-    if count <= FEW_POSITIONS:
-        chain = [first]
-        for k in range(1, count):
-            chain.append(_greater(eqn, ctx, loops, ix.const(k), chain[-1]))
+
+    def along(region: Region, first: int, stop: int, held: Held | None) -> None:
+        """Positions from `first` on for a line of windows, against what is held so far."""
+        line = _open(ctx, region, shape[-1:])
+        at = (*loops.index, *line.index)
+        found = [_window_element(eqn, ctx, at, ix.const(0)), zero] if held is None else held(at)
         # Bound one by one: compilers make branches of choices within choices.
-        steps = [e for held in chain for e in held]
-        ctx.emitter.body(loops.region, _window_results(ctx, loops, shape, chain[-1]), steps)
-        _close(ctx, loops, Mode.SIMD)
-        return
-    ctx.emitter.body(loops.region, _window_results(ctx, loops, shape, first))
-    _close(ctx, loops, Mode.SIMD)
-    body, k, name = ctx.emitter.loop(ctx.top, "k", 1, count)
-    loops = _open(ctx, body, shape)
-    at = ix.ravel(loops.index, shape)
-    held: list[Expr] = [Load(_output(ctx, which), at) for which in range(2)]
-    better = _greater(eqn, ctx, loops, k, held)
-    ctx.emitter.body(loops.region, _window_results(ctx, loops, shape, better))
-    _close(ctx, loops, Mode.SIMD)
-    ctx.emitter.close(body, name, 1, count)
+        steps = list(found)
+        for k in range(first, stop):
+            found = _greater(eqn, ctx, at, ix.const(k), found)
+            steps += found
+        _store_window(ctx, line.region, ix.ravel(at, shape), found, steps)
+        _close(ctx, line, Mode.SIMD)
+
+    along(loops.region, 1, min(count, FEW_POSITIONS), None)
+    if count > FEW_POSITIONS:
+        body, k, name = ctx.emitter.loop(loops.region, "k", FEW_POSITIONS, count)
+        along(body, 0, 0, lambda at: _greater(eqn, ctx, at, k, _held(ctx, ix.ravel(at, shape))))
+        ctx.emitter.close(body, name, FEW_POSITIONS, count)
+    _close(ctx, loops)
 
 
-def _window_element(eqn: Eqn, ctx: Context, loops: _Loops, k: Index) -> Expr:
-    """Position `k` of the window at the loops' index."""
-    within = ix.unravel(k, eqn.params.size)
-    return _value(ctx, eqn.inputs[0], window_source(eqn, tuple(loops.index), within))
+def _held(ctx: Context, at: Index) -> list[Expr]:
+    """The greatest so far and its position."""
+    slots = ctx.kernel.roots[0].slots
+    return [ctx.expressions.intern(ctx.own(slot, at)) for slot in slots]
+
+
+def _window_element(eqn: Eqn, ctx: Context, at: MultiIndex, k: Index) -> Expr:
+    """Position `k` of the window at `at`."""
+    return _value(ctx, eqn.inputs[0], window_source(eqn, at, ix.unravel(k, eqn.params.size)))
 
 
 def _greater(
-    eqn: Eqn, ctx: Context, loops: _Loops, k: Index, held: Sequence[Expr]
+    eqn: Eqn, ctx: Context, at: MultiIndex, k: Index, held: Sequence[Expr]
 ) -> list[Expr]:
     """The greater of position `k` and what is held (value and position): a NaN always is."""
-    e = _window_element(eqn, ctx, loops, k)
+    e = _window_element(eqn, ctx, at, k)
     better: Expr = call("gt", e, held[0])
     if e.dtype.is_float:
         better = call("bitwise_or", better, call("isnan", e))
@@ -411,11 +418,11 @@ def _greater(
     return [ctx.expressions.intern(c) for c in chosen]
 
 
-def _window_results(
-    ctx: Context, loops: _Loops, shape: Sequence[int], found: Sequence[Expr]
-) -> list[Stmt]:
-    at = ix.ravel(loops.index, shape)
-    return [Store(_output(ctx, which), at, e) for which, e in enumerate(found)]
+def _store_window(
+    ctx: Context, region: Region, at: Index, found: Sequence[Expr], steps: Sequence[Expr]
+) -> None:
+    stores: list[Stmt] = [Store(_output(ctx, which), at, e) for which, e in enumerate(found)]
+    ctx.emitter.body(region, stores, steps)
 
 
 # ---- sort --------------------------------------------------------------------------------------
