@@ -322,7 +322,7 @@ class _RowsBuilder:
         probe = [ix.var(f"e{a}", x.size) for a, x in enumerate(nest.axes)]
         inner = {v.terms[0][0] for v in probe[-2:] if v.terms}
         reductions = [r for r in nest.stage.roots if r.kind is RootKind.REDUCE]
-        if reductions and self.task is not None and self.task.axis is not None:
+        if reductions and self.task is not None and self.task.axis == len(nest.axes) - 2:
             return False
         outs = [out_offset(r, self.index(r, nest, probe)) for r in reductions]
         return not any(a in inner for out in outs for a in ix.atoms(out))
