@@ -27,10 +27,10 @@ from gradc.tracer.rules.interpret import run_graph
 from gradc.tracer.tensor import Tensor
 from gradc.tracer.trace import Trace
 
-from . import elementwise, structured
+from . import elementwise, structured, windows
 from .spec import OpSpec
 
-FAMILIES = {"elementwise": elementwise.SPECS, "structured": structured.SPECS}
+FAMILIES = {"elementwise": elementwise.SPECS, "structured": structured.SPECS + windows.SPECS}
 EXECUTORS = ("eager", "numpy", "c", "jax")
 
 

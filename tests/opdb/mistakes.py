@@ -25,6 +25,7 @@ from gradc.errors import (
 from gradc.tracer import ops
 
 from .elementwise import SPECS as ELEMENTWISE
+from .window_mistakes import MISTAKES as WINDOWS
 
 Mistake = tuple[Callable[..., Any], type[Exception], str]
 
@@ -81,6 +82,7 @@ OWN = {"where", "threefry2x32", "bitcast", "arithmetic with numbers", "mixed dty
        "trunc_divide"}  # fmt: skip
 
 MISTAKES: dict[str, list[Mistake]] = {
+    **WINDOWS,
     **{s.name: unary(s.name) for s in ELEMENTWISE if s.name not in BINARY | OWN and "cast" not in s.name},
     **{name: binary(name) for name in sorted(BINARY)},
     **{

@@ -1,6 +1,7 @@
 """Writes the tables beside it, with torch: `python tests/reference/make_torch_tables.py`.
 
 torch_table.json        what `torch_cases` gives: dtype, shape and elements
+torch_windows.json      the same of `window_cases`
 torch_promotion.json    the dtype of sums: array with array, with 0-d, with a Python number
 """
 
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 from torch_cases import EAGER, GROUPS, Case, Namespace, results
+from window_cases import WINDOW_GROUPS
 
 T = Namespace(torch, torch.nn.functional)
 HERE = Path(__file__).parent
@@ -67,4 +69,6 @@ def write(name: str, table: Any) -> None:
 if __name__ == "__main__":
     cases = [case for group in GROUPS.values() for case in group] + EAGER
     write("torch_table.json", {case.name: expected(case) for case in cases})
+    windows = [case for group in WINDOW_GROUPS.values() for case in group]
+    write("torch_windows.json", {case.name: expected(case) for case in windows})
     write("torch_promotion.json", promotion())
