@@ -317,7 +317,7 @@ class _RowsBuilder:
         over both."""
         if len(nest.axes) < 2 or nest.axes[-1].size > UNROLLED or nest.axes[-1].cuts:
             return False
-        if nest.axes[-2].size < FEW_LANES:
+        if nest.axes[-2].size < FEW_LANES or any(map(_chooses, nest.stage.roots)):
             return False
         probe = [ix.var(f"e{a}", x.size) for a, x in enumerate(nest.axes)]
         inner = {v.terms[0][0] for v in probe[-2:] if v.terms}
@@ -738,6 +738,13 @@ class _RowsBuilder:
 
 
 # ---- facts about roots -------------------------------------------------------------------------
+
+
+def _chooses(root: Root) -> bool:
+    """Whether its elements come from one place or another. (GCC 12 reads wrong elements where
+    such loads are strided.)"""
+    own = root.eqn is not None and root.eqn.prim in (ops.pad, ops.concat)
+    return own or bool(root.path is not None and root.path.guards)
 
 
 def combiner(root: Root) -> str:

@@ -15,8 +15,8 @@ from gradc.tracer.rules.vjp import vjp
 # Made into loops by the planner's kinds (contractions, reductions, indexed loads, leaves), not by
 # a rule per primitive.
 BY_KIND = {
-    "check", "constant", "dot_general", "gather", "iota", "reduce_all", "reduce_any", "reduce_max",
-    "reduce_min", "reduce_prod", "reduce_sum",
+    "check", "constant", "conv", "dot_general", "gather", "iota", "reduce_all", "reduce_any",
+    "reduce_max", "reduce_min", "reduce_prod", "reduce_sum",
 }  # fmt: skip
 
 

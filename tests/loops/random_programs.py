@@ -96,7 +96,7 @@ class Drawer:
             self.unary, self.binary, self.binary, self.compare, self.reduce, self.reduce,
             self.normalise, self.cast, self.select, self.movement, self.movement, self.join,
             self.dot, self.gather, self.scatter, self.arg, self.scan, self.sort, self.random,
-            self.iota, self.division, self.constant,
+            self.iota, self.division, self.constant, self.window, self.conv,
         )  # fmt: skip
         while len(self.b.eqns) < self.size:
             made = self.pick(makers)()
@@ -303,6 +303,44 @@ class Drawer:
         if x is None:
             return None
         return self.emit(self.pick((ops.argmax, ops.argmin)), x, axis=self.pick(range(x.type.ndim)))
+
+    def window(self) -> Var | tuple[Var, ...] | None:
+        x = self.any(lambda t: t.ndim > 0 and 0 not in t.shape)
+        if x is None or x.type.ndim > 3:
+            return None
+        axes = tuple(a for a in range(x.type.ndim) if self.rng.random() < 0.5) or (0,)
+        size = tuple(int(self.rng.integers(1, min(x.type.shape[a], 5) + 1)) for a in axes)
+        gaps = tuple(
+            self.pick((1, 2)) if (k - 1) * 2 < x.type.shape[a] else 1 for a, k in zip(axes, size)
+        )
+        stride = tuple(self.pick((1, 2, 3)) for _ in axes)
+        places = {"axes": axes, "size": size, "stride": stride, "dilation": gaps}
+        if x.type.dtype.is_bool or self.rng.random() < 0.5:
+            return self.emit(ops.window, x, **places)
+        return self.b.emit(ops.window_max, (x,), Params(**places))
+
+    def conv(self) -> Var | None:
+        """Of any array with two axes or three, seen as images, with fills around them."""
+        x = self.any(lambda t: t.ndim in (2, 3) and 0 not in t.shape and not t.dtype.is_bool)
+        if x is None:
+            return None
+        if x.type.ndim == 2 or self.rng.random() < 0.5:
+            x = self.emit(ops.reshape, x, shape=(1, *x.type.shape))
+        _, channels, *sizes = x.type.shape
+        around = [int(self.rng.integers(0, 3)) for _ in sizes]
+        widths = {"low": (0, 0, *around), "high": (0, 0, *around[::-1])}
+        x = self.emit(ops.pad, x, self.literal(x.type.dtype), **widths, interior=(0,) * x.type.ndim)
+        groups = self.pick((1, channels))
+        room = x.type.shape[2:]
+        size = [int(self.rng.integers(1, min(n, 4) + 1)) for n in room]
+        gaps = tuple(self.pick((1, 2)) if (k - 1) * 2 < n else 1 for k, n in zip(size, room))
+        shape = (groups * self.pick((1, 2, 3, 9)), channels // groups, *size)
+        kernel = self.emit(
+            ops.constant,
+            value=ops.Constant(self.rng.integers(0, 3, shape).astype(x.type.dtype.numpy)),
+        )
+        stride = tuple(self.pick((1, 1, 2)) for _ in size)
+        return self.emit(ops.conv, x, kernel, stride=stride, dilation=gaps, groups=groups)
 
     def scan(self) -> Var | None:
         x = self.any(lambda t: t.ndim > 0 and not t.dtype.is_bool)
