@@ -16,6 +16,7 @@ from gradc.nn.parameter import Parameter
 from gradc.tracer.creation import empty
 from gradc.tracer.errors import ArgumentError
 from gradc.tracer.functional.window import read_sizes
+from gradc.tracer.graph.dims import known, numel
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import DType
 from gradc.tracer.tensor import Tensor
@@ -66,7 +67,7 @@ class _Convolution(Module):
         """Draw the initial values."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
-            fan_in = math.prod(int(n) for n in self.weight.shape[1:])
+            fan_in = known(numel(self.weight.shape[1:]))
             bound = 1 / math.sqrt(fan_in) if fan_in else 0.0
             init.uniform_(self.bias, -bound, bound)
 
