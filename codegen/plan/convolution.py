@@ -62,11 +62,10 @@ def pieces(count: int, dtype: DType, overlap: bool) -> tuple[Piece, ...]:
     widths = [b // dtype.itemsize for b in PIECE_BYTES if b >= dtype.itemsize]
     while start < count:
         rest = count - start
-        lanes = next((w for w in widths if w <= rest), 0)
-        if not lanes:
-            above = 1 << (rest - 1).bit_length()
-            above = max(above, widths[-1]) if count >= widths[-1] else above
-            lanes = above if overlap and above <= count else 1 << (rest.bit_length() - 1)
+        lanes = min(widths[0], 1 << (rest.bit_length() - 1))
+        above = max(1 << (rest - 1).bit_length(), widths[-1])
+        if overlap and rest < widths[0] and rest not in widths and above <= count:
+            lanes = above
         fresh = max(lanes - rest, 0)
         found.append(Piece(start - fresh, lanes, sum(p.lanes for p in found), fresh))
         start += lanes - fresh
