@@ -51,6 +51,8 @@ class Division:
 def divide(sizes: Sequence[int], wanted: int, grain: int = 1) -> Division | None:
     """About `wanted` tasks over the loops of `sizes`, outermost first; blocks are a multiple of
     `grain` iterations. None where that is less than two tasks."""
+    if wanted < 2:
+        return None
     outer = 1
     for axis, n in enumerate(sizes):
         if outer * n >= wanted or axis == len(sizes) - 1:

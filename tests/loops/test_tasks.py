@@ -48,6 +48,12 @@ def test_blocks_cover_every_iteration_once() -> None:
                 assert found.tasks >= 2
 
 
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_fewer_than_two_tasks_are_no_division(wanted: int) -> None:
+    """Sums over few rows want no part of their own: (size // share) of them, which is none."""
+    assert divide((3, 50), wanted) is None
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_random_programs(seed: int) -> None:
     graph = Drawer(seed, size=25).draw()
