@@ -2,8 +2,8 @@
 
     permute(permute(x)) * 1  ->  permute(x)
 
-The rules stand in `simplify_arithmetic`, `simplify_logic`, `simplify_movement` and
-`simplify_indexing`; each docstring is an equation.
+The rules stand in `simplify_arithmetic`, `simplify_logic`, `simplify_movement`,
+`simplify_indexing` and `simplify_windows`; each docstring is an equation.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from gradc.codegen.passes import (
     simplify_indexing,
     simplify_logic,
     simplify_movement,
+    simplify_windows,
 )
 from gradc.codegen.passes.rewrite import RuleSet, rewrite
 from gradc.tracer.graph.ir import Graph
@@ -23,6 +24,7 @@ RULES = RuleSet(
     simplify_logic.rules,
     simplify_movement.rules,
     simplify_indexing.rules,
+    simplify_windows.rules,
 )
 
 
