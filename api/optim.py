@@ -22,7 +22,7 @@ from gradc.tracer.graph.ir import Phase
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.interpreter import hyperparameter
 from gradc.tracer.structure import STRUCTURE, StructureDict, StructureList
-from gradc.tracer.tensor import Tensor
+from gradc.tracer.tensor import DroppedGrad, Tensor
 
 Group = dict[str, Any]
 
@@ -82,7 +82,7 @@ class Optimizer:
         """Drop the gradients, or fill them with zeros."""
         for group in self.param_groups:
             for p in group["params"]:
-                if set_to_none:
+                if set_to_none or isinstance(p._grad, DroppedGrad):
                     p.grad = None
                 elif p.grad is not None:
                     p.grad.detach_().zero_()
@@ -112,7 +112,13 @@ class Optimizer:
         for p in group["params"]:
             g = p.grad
             if g is not None:
-                self._update(p, g.detach(), group, self.state[p])
+                self._update(p, g.detach(), group, self._state_of(p, group))
+
+    def _state_of(self, p: Tensor, group: Group) -> dict[str, Tensor]:
+        """The state of `p`, fresh where there is none (any more)."""
+        if p not in self.state:
+            self.state[p] = StructureDict(self._initial_state(group, p))
+        return self.state[p]
 
     def _update(self, p: Tensor, g: Tensor, group: Group, state: dict[str, Tensor]) -> None:
         raise NotImplementedError

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import sys
 import types
 import warnings
 from collections.abc import Callable, Iterator
@@ -114,10 +113,7 @@ def is_plain_iterator(value: Any) -> bool:
 def random_states() -> Iterator[Draws]:
     """The generators that `random` and `numpy.random` draw from."""
     yield Draws(random.getstate, random.setstate, "the global generator of `random`")
-    if "numpy.random" in sys.modules:
-        yield Draws(
-            np.random.get_state, np.random.set_state, "the global generator of `numpy.random`"
-        )
+    yield Draws(np.random.get_state, np.random.set_state, "the global generator of `numpy.random`")
 
 
 def draws_of(value: Any, label: str) -> Draws | None:

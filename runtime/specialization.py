@@ -22,6 +22,7 @@ from gradc.runtime.donation import Donation, check_no_state, find_donated, match
 from gradc.runtime.executable import Bound, Executable
 from gradc.runtime.gradient import GradientPlan, plan_gradient
 from gradc.runtime.guards import Guards, Watch
+from gradc.runtime.leaks import refuse_leaks
 from gradc.runtime.locks import ForkLock
 from gradc.runtime.signature import Call
 from gradc.tracer.context import CONTEXT
@@ -279,6 +280,7 @@ def _flatten_result(found: Any) -> tuple[list[Any], Any]:
     if isinstance(found, Tensor) or found is None:
         return [found], None
     leaves, tree = optree.tree_flatten(found, none_is_leaf=True)
+    refuse_leaks(leaves)
     return leaves, tree
 
 

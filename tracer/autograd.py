@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from gradc.tracer import ops
+from gradc.tracer.broadcasting import broadcast_shapes, sum_to_shape
 from gradc.tracer.context import CONTEXT, no_grad
-from gradc.tracer.errors import ArgumentError, ArgumentTypeError, GradientError
+from gradc.tracer.errors import ArgumentError, ArgumentTypeError, GradientError, ShapeError
 from gradc.tracer.graph import dims
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.interpreter import full
@@ -166,13 +168,14 @@ class FunctionContext:
 class FunctionNode(Node):
     """A recorded `Function.apply`."""
 
-    __slots__ = ("ctx", "function")
+    __slots__ = ("ctx", "function", "input_types")
 
     def __init__(
         self, function: type[Function], ctx: FunctionContext, args: Any, outputs: Any
     ) -> None:
         super().__init__([edge_of(a) for a in args], [t.type for t in outputs])
         self.function, self.ctx = function, ctx
+        self.input_types = [a.type if isinstance(a, Tensor) else None for a in args]
 
     @property
     def name(self) -> str:
@@ -190,13 +193,42 @@ class FunctionNode(Node):
                 for g, t in zip(grads, self.output_types)
             ]
         found = _listed(self.function.backward(self.ctx, *grads))
+        # As in torch, more than there are arguments is fine where it says nothing.
+        while len(found) > len(self.edges) and found[-1] is None:
+            found.pop()
         if len(found) != len(self.edges):
             raise GradientError(
                 f"function {self.name} returned an incorrect number of gradients (expected "
                 f"{len(self.edges)}, got {len(found)})",
                 loc=self.loc,
             )
-        return found
+        return [
+            None if g is None or edge is None else self._fitted(g, i)
+            for i, (g, edge) in enumerate(zip(found, self.edges))
+        ]
+
+    def _fitted(self, g: Any, position: int) -> Tensor:
+        """A gradient as its input is: cast, and summed over what the input was broadcast along."""
+        wanted = self.input_types[position]
+        assert wanted is not None
+        if not isinstance(g, Tensor):
+            raise GradientError(
+                f"function {self.name} returned {type(g).__name__} as gradient {position}; "
+                "expected a Tensor or None",
+                loc=self.loc,
+            )
+        try:
+            fits = broadcast_shapes(self.name, [wanted, g.type]) == g.shape
+        except ShapeError:
+            fits = False
+        if not fits:
+            raise GradientError(
+                f"function {self.name} returned an invalid gradient at index {position}",
+                loc=self.loc,
+                operands=[f"input     {wanted}", f"gradient  {g.type}"],
+            )
+        g = sum_to_shape(g, wanted.shape)
+        return g if g.dtype is wanted.dtype else ops.cast(g, dtype=wanted.dtype)
 
 
 class Function:

@@ -51,13 +51,14 @@ def write(x: Tensor, value: Tensor, name: str = "copy_") -> Tensor:
     return x
 
 
-def operand_snapshot(x: Tensor) -> Tensor:
-    """`x` as an operand of an operation that will be written into `x`.
+def operand_snapshot(x: Tensor, *others: Any) -> Tensor:
+    """`x` as an operand, beside `others`, of an operation that will be written into `x`.
 
-    Where the operation is recorded its gradient rule may need the old value, which the write
+    Where the operation is recorded its gradient rules may need the old value, which the write
     would destroy: a copy stands in for it, with the same history.
     """
-    if not CONTEXT.grad or not x.requires_grad:
+    operands = [o for o in (x, *others) if isinstance(o, Tensor)]
+    if not CONTEXT.grad or not any(o.requires_grad for o in operands):
         return x
     if CONTEXT.trace is not None:
         copy = CONTEXT.trace.tensor(CONTEXT.trace.read(x))

@@ -25,7 +25,7 @@ from gradc.tracer.graph.dims import Shape
 from gradc.tracer.graph.ir import NO_PARAMS, Params
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import DType, TensorType, bool_, dtype_of, float64, int64
-from gradc.tracer.layout import VIEW_PRIMITIVES, chain_strides, view_strides
+from gradc.tracer.layout import VIEW_PRIMITIVES, Strides, chain_strides, view_strides
 from gradc.tracer.ops.primitive import Primitive, install_binder
 from gradc.tracer.promotion import promote
 from gradc.tracer.record import (
@@ -281,11 +281,16 @@ def _bind_traced(prim: Primitive, operands: tuple[Any, ...], params: Params) -> 
 
 def _traced_view(prim: Primitive, x: Tensor, params: Params) -> Tensor | None:
     (type,) = prim.infer(x.type, **params.as_dict())
-    root, shapes = _chain_shapes(x)
-    strides = chain_strides(root, x._chain, shapes)
+    strides = traced_strides(x)
     if view_strides(prim, params, x.shape, strides, type.shape) is None:
         return None
     return view_tensor(x, None, type, (prim, params))
+
+
+def traced_strides(x: Tensor) -> Strides:
+    """The strides, in elements, that `x` has within the trace that runs."""
+    root, shapes = _chain_shapes(x)
+    return chain_strides(root, x._chain, shapes)
 
 
 def _chain_shapes(x: Tensor) -> tuple[Shape, list[Shape]]:

@@ -18,6 +18,7 @@ from gradc.tracer.autograd import backward as _backward
 from gradc.tracer.context import CONTEXT
 from gradc.tracer.creation import new_empty, new_full, new_ones, new_tensor, new_zeros
 from gradc.tracer.errors import ArgumentError, ArgumentTypeError, GradcError, GradientError, here
+from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import (
     BY_NAME,
@@ -32,7 +33,7 @@ from gradc.tracer.graph.types import (
     uint8,
 )
 from gradc.tracer.inplace import operand_snapshot, write
-from gradc.tracer.interpreter import as_tensor, elementwise, full
+from gradc.tracer.interpreter import as_tensor, elementwise, full, traced_strides
 from gradc.tracer.layout import contiguous_strides
 from gradc.tracer.ops.primitive import Primitive
 from gradc.tracer.printing import format_tensor
@@ -271,13 +272,16 @@ def numel(self: Tensor) -> Any:
 def stride(self: Tensor) -> tuple[int, ...]:
     """The strides in elements."""
     if self._data is None:
-        return contiguous_strides(self.shape)
+        return contiguous_strides(self.shape) if CONTEXT.trace is None else traced_strides(self)
     return tuple(s // self._data.itemsize for s in self._data.strides)
 
 
 def is_contiguous(self: Tensor) -> bool:
     """Whether the elements lie in row-major order without gaps."""
-    return self._data is None or bool(self._data.flags.c_contiguous)
+    if self._data is not None:
+        return bool(self._data.flags.c_contiguous)
+    rows = zip(known_shape(self.shape), stride(self), contiguous_strides(self.shape))
+    return not numel(self) or all(n == 1 or s == c for n, s, c in rows)
 
 
 def contiguous(self: Tensor) -> Tensor:
@@ -350,7 +354,8 @@ def in_place(function: Callable[..., Any], name: str) -> Callable[..., Tensor]:
     """The in-place form of a function of one tensor and more."""
 
     def apply(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return write(self, function(operand_snapshot(self), *args, **kwargs), name)
+        old = operand_snapshot(self, *args, *kwargs.values())
+        return write(self, function(old, *args, **kwargs), name)
 
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = f"`{name[:-1]}`, written into this tensor; returns it."

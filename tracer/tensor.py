@@ -245,7 +245,8 @@ class DroppedGrad:
         return GradientError(
             f"this gradient was used inside the compiled function {self.function!r} and not kept",
             loc=user_location(),
-            hint="compile with keep_grads=True, or read .grad inside the compiled function",
+            hint="compile with keep_grads=True, or read .grad inside the compiled function; "
+            "zero_grad() before another backward() starts anew",
         )
 
 

@@ -25,7 +25,7 @@ from gradc.tracer.graph.source import user_location
 from gradc.tracer.graph.types import DType, float32, float64
 from gradc.tracer.record import Handle
 from gradc.tracer.structure import STRUCTURE, StructureDict
-from gradc.tracer.tensor import Tensor
+from gradc.tracer.tensor import DroppedGrad, Tensor
 
 M = TypeVar("M", bound="Module")
 
@@ -269,7 +269,7 @@ class Module:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of all parameters, or fill them with zeros."""
         for parameter in self.parameters():
-            if set_to_none:
+            if set_to_none or isinstance(parameter._grad, DroppedGrad):
                 parameter.grad = None
             elif parameter.grad is not None:
                 parameter.grad.zero_()
@@ -398,7 +398,9 @@ def _convert(value: Tensor, dtype: DType) -> None:
     """Give a tensor other memory of another dtype; its handle stays."""
     with no_grad():
         other = value.detach().to(dtype)
-        grad = None if value.grad is None else value.grad.detach().to(dtype)
+        grad = value._grad  # one that was not kept stays so
+        if isinstance(grad, Tensor):
+            grad = grad.detach().to(dtype)
     value._storage, value._data, value._type = other._storage, other._data, other._type
     value._chain = ()
     value._grad = grad

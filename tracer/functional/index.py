@@ -289,19 +289,20 @@ def assign_index(
         scalar_like = not isinstance(value, (Tensor, np.ndarray)) or as_tensor(value).type.size == 1
         if scalar_like:
             filler = value if not isinstance(value, Tensor) else value.reshape(())
-            write(input, math.masked_fill(_detached_when_unrecorded(input), items, filler))
+            write(input, math.masked_fill(_old_value(input, filler), items, filler))
             return
     plan = index_plan(input, key)
     view = _apply_views(input, plan)
     if not plan.arrays:
         write(view, _value_tensor(value, view))
         return
-    write(view, _scatter_index(_detached_when_unrecorded(view), plan, value))
+    write(view, _scatter_index(_old_value(view, value), plan, value))
 
 
-def _detached_when_unrecorded(x: Tensor) -> Tensor:
+def _old_value(x: Tensor, value: Any) -> Tensor:
     """`x` as an operand of what is written into it; a copy where its old value is recorded."""
-    return math.clone(x) if CONTEXT.grad and x.requires_grad else x
+    recorded = any(isinstance(t, Tensor) and t.requires_grad for t in (x, value))
+    return math.clone(x) if CONTEXT.grad and recorded else x
 
 
 def _value_tensor(value: Any, target: Tensor) -> Tensor:
