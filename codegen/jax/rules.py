@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from math import prod
 from typing import Any
 
 import jax
@@ -342,7 +343,7 @@ def _window(x: Value, *, axes: Any, size: Any, stride: Any, dilation: Any) -> Va
 @jax_rule.rule(ops.window_max)
 def _window_max(x: Value, *, size: Any, **places: Any) -> Value:
     flat = _window(x, size=size, **places)
-    flat = flat.reshape(*flat.shape[: x.ndim], -1)
+    flat = flat.reshape(*flat.shape[: x.ndim], prod(size))  # not -1: there may be no elements
     position = jnp.argmax(flat, -1)
     if _is_float(x):
         nan = jnp.isnan(flat)

@@ -20,7 +20,6 @@ from .spec import (
     OpSpec,
     binary_samples,
     draw,
-    given,
     unary_samples,
 )
 
@@ -38,8 +37,8 @@ def bi(name, *, dtypes=FLOATS, **options):
 
 def no_zero(rng, dtype, spec):
     for x, y in binary_samples(rng, dtype, spec):
-        safe = np.where(y == 0, np.ones_like(y), y)
-        yield [x, safe.astype(y.dtype)]
+        zero = (y == 0) & (y.dtype.kind != "f")
+        yield [x, np.where(zero, np.ones_like(y), y)]
 
 
 def shifts(rng, dtype, spec):
@@ -54,8 +53,9 @@ def select_samples(rng, dtype, spec):
 
 
 def words(rng, dtype, spec):
-    for shape in ((), (0,), (7,), (2, 3)):
+    for shape in ((), (0,), (1,), (7,), (2, 3)):
         yield [rng.integers(0, 2**32, shape, dtype=np.uint32) for _ in range(4)]
+    yield [np.full((3, 4), k, np.uint32) for k in range(4)]
 
 
 def spec_of(name, fn, **options):
@@ -66,8 +66,9 @@ def spec_of(name, fn, **options):
 SPECS = [
     *(un(n) for n in ("exp", "expm1", "sin", "cos", "atan", "sinh", "cosh", "tanh", "asinh", "erf")),
     *(un(n, low=0.1, high=4.0) for n in ("sqrt", "rsqrt", "log", "log1p")),
-    un("digamma", low=0.1, high=4.0, slack=4.0, jax_skip="XLA gives NaN at 0"),
-    un("lgamma", low=0.1, high=4.0, slack=4.0),
+    # JAX is exact to a rounding of 1, not of the value, near the zeros of both.
+    un("digamma", low=0.1, high=4.0, slack=4.0, jax_floor=1.0, jax_skip="XLA gives NaN at 0"),
+    un("lgamma", low=0.1, high=4.0, slack=4.0, jax_floor=1.0),
     *(un(n, low=-0.9, high=0.9) for n in ("asin", "acos", "erfinv")),
     un("atanh", low=-0.9, high=0.9, slack=16.0, jax_skip="XLA gives NaN for denormals and beyond 1"),
     un("tan", low=-1.0, high=1.0),
@@ -86,7 +87,7 @@ SPECS = [
     *(bi(n, exact=True, dtypes=BITS, grad=False) for n in ("bitwise_and", "bitwise_or", "bitwise_xor")),
     *(
         OpSpec(n, lambda x, y, n=n: elementwise(ops.PRIMITIVES[n], x, y), no_zero, (n,),
-               NUMBERS if n != "trunc_divide" else INTS, grad=False, special=False, exact=True)
+               NUMBERS if n != "trunc_divide" else INTS, grad=n != "trunc_divide", low=0.3, exact=True)
         for n in ("floor_divide", "remainder", "fmod", "trunc_divide")
     ),
     *(
@@ -118,7 +119,7 @@ SPECS = [
     OpSpec("hypot", f.hypot, binary_samples, low=0.2, special=False),
     OpSpec("isclose", f.isclose, binary_samples, grad=False, exact=True),
     OpSpec("arithmetic with numbers", lambda x: (2 - x * 3 + 1.5) / 4, unary_samples, exact=True),
-    OpSpec("mixed dtypes", lambda x: (x.double() + gradc.ones(1)) * x, given(lambda d: [d(4)]), grad=False),
+    OpSpec("mixed dtypes", lambda x: (x.double() + gradc.ones(1)) * x, unary_samples, grad=False, exact=True),
 ]  # fmt: skip
 
 __all__ = ["SPECS", "draw"]

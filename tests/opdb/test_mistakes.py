@@ -48,9 +48,12 @@ def test_what_only_values_show(name, backend):
 
 
 def test_every_spec_has_mistakes():
-    names = [s.name for specs in FAMILIES.values() for s in specs]
-    assert [n for n in names if n not in MISTAKES] == []
-    assert set(MISTAKES) <= set(names)
+    """Of its own, or as one of several specs of the same primitives."""
+    found = [s for specs in FAMILIES.values() for s in specs]
+    covered = {p for s in found if s.name in MISTAKES for p in s.prims}
+    alone = [s for s in found if s.name not in MISTAKES]
+    assert [s.name for s in alone if not s.prims or not covered.issuperset(s.prims)] == []
+    assert set(MISTAKES) <= {s.name for s in found}
 
 
 def test_every_primitive_that_can_fail_fails():

@@ -1,7 +1,9 @@
 """The samples see what they must: a bug planted in a rule is caught by the specs of its primitive.
 
-NumPy and gradient rules are broken one at a time, each in several ways; the scalar rules of C and
-JAX all at once, since each needs a compiler, and then every elementwise spec must see its own.
+NumPy and gradient rules are broken one at a time, each in several ways, among them the mistakes one
+would make (`PLAUSIBLE`); the scalar rules of C and JAX all at once, since each needs a compiler, and
+then every elementwise spec must see its own. What else becomes C is broken in the graph that is
+lowered: every primitive in the samples of its own specs.
 """
 
 from __future__ import annotations
@@ -15,28 +17,17 @@ import pytest
 
 from gradc.codegen.loops import scalar
 from gradc.codegen.loops.ir import Call, Cast, Const
-from gradc.codegen.pipeline import lower_c
-from gradc.runtime.executable import CExecutable
-from gradc.runtime.jax_executable import JaxExecutable
 from gradc.runtime.numpy_executable import NumpyExecutable
 from gradc.tracer import interpreter, record
 from gradc.tracer.errors import DivisionByZero
-from gradc.tracer.graph.types import float32, float64
+from gradc.tracer.graph.types import float32, float64, int32
 from gradc.tracer.ops.primitive import PRIMITIVES
 from gradc.tracer.rules.evaluate import evaluate
 from gradc.tracer.rules.vjp import NOT_DIFFERENTIABLE, vjp
 
-from .driver import (
-    FAMILIES,
-    QUICK_C,
-    QUICK_XLA,
-    Program,
-    gradient,
-    jax_gradients,
-    load_quickly,
-    mismatch,
-    reference,
-)
+from .driver import FAMILIES, QUICK_C, Case, Program, mismatch, programs, reference
+from .gradients import differentiable, first_faults
+from .plausible import BROKEN_EQNS, PLAUSIBLE
 
 SPECS = {p: [s for f in FAMILIES.values() for s in f if p in s.prims] for p in PRIMITIVES}
 FAMILY = {s.name: name for name, specs in FAMILIES.items() for s in specs}
@@ -123,14 +114,15 @@ def mutants_of(prim: str) -> list[str]:
         names.append("swapped")
     if any(s.special and float32 in s.dtypes and FAMILY[s.name] == "elementwise" for s in SPECS[prim]):
         names.append("finite")
-    return names
+    return [*names, *(["plausible"] if prim in PLAUSIBLE else [])]
 
 
 def cases_of(prim: str) -> list[Any]:
     found = []
     for spec in SPECS[prim]:
-        dtype = float32 if float32 in spec.dtypes else spec.dtypes[-1]
-        found += [c for c in reference(FAMILY[spec.name], dtype) if c.spec is spec]
+        # Small integers too: signs, widths and wrapping show there alone.
+        for dtype in dict.fromkeys((*(d for d in (float32, int32) if d in spec.dtypes), spec.dtypes[-1])):
+            found += [c for c in reference(FAMILY[spec.name], dtype) if c.spec is spec]
     return found
 
 
@@ -143,7 +135,8 @@ def test_a_wrong_numpy_rule_is_seen(prim, mutant, plant):
         pytest.skip("its results are finite")
     rule = evaluate[PRIMITIVES[prim]]
     program = Program(cases)
-    plant(evaluate, PRIMITIVES[prim], MUTANTS[mutant](rule))
+    wrong = PLAUSIBLE[prim](rule) if mutant == "plausible" else MUTANTS[mutant](rule)
+    plant(evaluate, PRIMITIVES[prim], wrong)
     try:
         program.keep("mutant", NumpyExecutable(program.graph))
     except DivisionByZero:
@@ -186,15 +179,8 @@ DIFFERENTIABLE = [
 
 
 def gradients_differ(prim: str) -> bool:
-    for spec in SPECS[prim]:
-        if not (spec.grad and float64 in spec.dtypes and spec.jax_grad):
-            continue
-        for case, seeds, expected in jax_gradients(FAMILY[spec.name], float64):
-            if case.spec is spec:
-                found = gradient(case, seeds)
-                if not all(np.allclose(g, e, 1e-9, 1e-10) for g, e in zip(found, expected)):
-                    return True
-    return False
+    specs = [s for s in SPECS[prim] if differentiable(s)]
+    return any(first_faults(s, FAMILY[s.name]) for s in specs)
 
 
 @pytest.mark.parametrize("prim", DIFFERENTIABLE)
@@ -235,10 +221,14 @@ def wrong_value(rule: Callable[..., Any]) -> Callable[..., Any]:
     return wrong
 
 
-def elementwise_program() -> Program:
-    cases = [c for c in reference("elementwise", float32) if c.contiguous and c.spec.prims]
+def elementwise_program(which: int) -> Program:
+    """Of what C gets (0) or JAX (1), the cases of primitives, each with its truth."""
+    cases = [c for c in programs("elementwise", float32)[which].cases if c.spec.prims]
     # To its own dtype a cast is nothing at all.
-    return Program([c for c in cases if c.spec.name != "cast to float32"])
+    own = [Case(c.spec, c.arrays) for c in cases if c.spec.name != "cast to float32"]
+    program = Program(own)
+    program.keep_truth()
+    return program
 
 
 def unseen(program: Program, executor: str) -> list[str]:
@@ -248,18 +238,60 @@ def unseen(program: Program, executor: str) -> list[str]:
 
 
 def test_wrong_scalar_rules_of_c_are_seen(plant):
-    program = elementwise_program()
+    program = elementwise_program(0)
     for prim in list(scalar.scalar):
         plant(scalar.scalar, prim, wrong_expression(scalar.scalar[prim]))
-    module = lower_c(program.graph, verify=False)
-    program.keep("mutant", CExecutable(program.graph, module, load_quickly(module, QUICK_C)))
+    program.keep("mutant", program.c(QUICK_C))
     assert unseen(program, "mutant") == []
 
 
 def test_wrong_jax_rules_are_seen(plant):
     rules = pytest.importorskip("gradc.codegen.jax.rules").jax_rule
-    program = elementwise_program()
+    program = elementwise_program(1)
     for prim in list(rules):
         plant(rules, prim, wrong_value(rules[prim]))
-    program.keep("mutant", JaxExecutable(program.graph, compiler_options=QUICK_XLA))
-    assert unseen(program, "mutant") == []
+    program.keep("jax", program.jax)
+    assert unseen(program, "jax") == []
+
+
+# -- what else becomes C --------------------------------------------------------------------------
+
+
+def with_broken_eqns(program: Program, owners: list[str]) -> Program:
+    """The program with the eqns of each case's own primitive broken."""
+    graph = program.graph
+    makers = {v: e for e in graph.eqns for v in e.outputs}
+    broken: dict[int, Any] = {}
+    for cut, owner in zip(program.cuts, owners, strict=True):
+        stack, seen = list(graph.outputs[cut]), set()
+        while stack:
+            eqn = makers.get(stack.pop())
+            if eqn is None or eqn.id in seen:
+                continue
+            seen.add(eqn.id)
+            stack += eqn.inputs
+            if eqn.prim.name == owner:
+                broken[eqn.id] = BROKEN_EQNS[owner](eqn)
+    eqns = tuple(broken.get(e.id) or e for e in graph.eqns)
+    other = program.of(program.cases)
+    other.graph = graph.replace(eqns=eqns)
+    return other
+
+
+def test_wrong_kernels_of_c_are_seen():
+    owners, cases = [], []
+    for prim in BROKEN_EQNS:
+        for spec in SPECS[prim]:
+            dtype = float32 if float32 in spec.dtypes else spec.dtypes[0]
+            own = [c for c in programs(FAMILY[spec.name], dtype)[0].cases if c.spec is spec]
+            cases += [Case(spec, c.arrays) for c in own]
+            owners += [prim] * len(own)
+    program = Program(cases)
+    program.keep_truth()
+    mutant = with_broken_eqns(program, owners)
+    mutant.keep("mutant", mutant.c(QUICK_C))
+    seen = {p for p, c in zip(owners, mutant.cases, strict=True) if mismatch(c, "mutant")}
+    assert set(BROKEN_EQNS) - seen == set()
+    # A reshape is the same elements in the same order; of a check the errors are in `mistakes`.
+    rest = {p for p in PRIMITIVES if PRIMITIVES[p] not in scalar.scalar} - {"reshape", "check"}
+    assert rest - set(BROKEN_EQNS) == set()
