@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from gradc.codegen.c.names import Names
-from gradc.codegen.c.printer import Printer, block_comment, wrap, wrap_list
+from gradc.codegen.c.printer import Printer, block_comment, literal, wrap, wrap_list
 from gradc.codegen.loops import ir
 
 # What the function calls its parameters and its variables.
@@ -162,6 +162,9 @@ class PartPrinter:
 
     def call(self, call: ir.Invoke, head: str) -> list[str]:
         arguments = [self.constants.get(s) or self.scope[s] for s in call.args]
+        if call.offsets:
+            arguments = [f"{a} + {n}" if n else a for a, n in zip(arguments, call.offsets)]
+        arguments += [literal(v.value, v.dtype)[0] for v in call.values]
         if call.func.fails:
             arguments.append("record")
         if call.func.tasks:

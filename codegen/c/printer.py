@@ -109,6 +109,7 @@ class _FunctionPrinter:
 
     def text(self, name: str, comment: Sequence[str]) -> str:
         parameters = [self.parameter(b) for b in self.func.params]
+        parameters += [f"{c_type(v.dtype)} {self.local(v)}" for v in self.func.values]
         if self.func.fails:
             parameters.append(f"{self.use('gradc_record')} *record")
         if self.func.tasks:

@@ -58,12 +58,12 @@ class Axes:
         fine = refine((s for s in shapes if s is not None), self.row_count)
         variables = [ix.var(f"r{a}", n) for a, n in enumerate(fine)]
         row = ix.ravel(variables, fine)
-        offsets: list[Index] = []
+        elements: list[MultiIndex] = []
         for root in roots:
             inner = root.size // self.row_count
             flat = row * inner + (ix.var("e", inner) if inner > 1 else 0)
-            offsets += self.offsets(root, ix.unravel(flat, root.shape))
-        return collapse(variables, fine, offsets)
+            elements.append(ix.unravel(flat, root.shape))
+        return collapse(variables, fine, self.offsets(roots, elements))
 
     def of_stage(self, stage: Stage, row: Index) -> list[Axis]:
         """The loops of a stage within row `row`."""
@@ -73,24 +73,26 @@ class Axes:
         fine = refine((s for s in shapes if s is not None), stage.inner)
         variables = [ix.var(f"e{a}", n) for a, n in enumerate(fine)]
         flat = row * stage.inner + ix.ravel(variables, fine)
-        offsets: list[Index] = []
-        for root in stage.roots:
-            offsets += self.offsets(root, ix.unravel(flat, root.shape))
-        sizes = collapse(variables, fine, offsets)
+        elements = [ix.unravel(flat, root.shape) for root in stage.roots]
+        sizes = collapse(variables, fine, self.offsets(stage.roots, elements))
         axes = [Axis("jklm"[min(a, 3)], n, []) for a, n in enumerate(sizes)]
         self.cut(axes, stage, row)
         return axes
 
-    def reads(self, root: Root, index: MultiIndex) -> Reads:
-        return self.ctx.walker.reads(starts(root, index, self.ctx.plan.values))
+    def reads(self, roots: Sequence[Root], elements: Sequence[MultiIndex]) -> Reads:
+        """What these elements of the roots' domains read; what they share is followed once."""
+        values = self.ctx.plan.values
+        start = [x for root, at in zip(roots, elements) for x in starts(root, at, values)]
+        return self.ctx.walker.reads(start)
 
-    def offsets(self, root: Root, index: MultiIndex) -> list[Index]:
-        """Every offset and number an element of the root depends on."""
-        found = self.reads(root, index)
+    def offsets(self, roots: Sequence[Root], elements: Sequence[MultiIndex]) -> list[Index]:
+        """Every offset and number these elements depend on."""
+        found = self.reads(roots, elements)
         offsets = [r.offset for r in found.found] + list(found.numbers)
-        if root.kind is RootKind.REDUCE:
-            offsets.append(out_offset(root, index))
-        return offsets
+        for root, index in zip(roots, elements):
+            if root.kind is RootKind.REDUCE:
+                offsets.append(out_offset(root, index))
+        return list(dict.fromkeys(offsets))
 
     # ---- cuts -----------------------------------------------------------------------------------
 
@@ -98,13 +100,18 @@ class Axes:
         """Find the cuts of the axes: where guards that depend on one axis alone turn."""
         if not any(r.path is not None and r.path.guards for r in stage.roots):
             return
+        seen: dict[tuple[int, tuple[int, int]], list[int]] = {}
+
+        def boundaries(a: int, piece: tuple[int, int]) -> list[int]:
+            if (a, piece) not in seen:
+                seen[a, piece] = list(self.boundaries(axes, a, piece, stage, row))
+            return seen[a, piece]
+
         again = True
         while again:  # a cut may settle one guard and bring out another behind it
             again = False
             for a, axis in enumerate(axes):
-                found = {
-                    t for piece in axis.pieces for t in self.boundaries(axes, a, piece, stage, row)
-                }
+                found = {t for piece in axis.pieces for t in boundaries(a, piece)}
                 cuts = sorted(found | set(axis.cuts))
                 others = prod(len(x.pieces) for x in axes) // len(axis.pieces)
                 if cuts != axis.cuts and others * (len(cuts) + 1) <= MAX_PIECES:
@@ -119,18 +126,16 @@ class Axes:
             return
         variables = [ix.var(f"e{n}", axis.size) for n, axis in enumerate(axes)]
         variables[a] = ix.symbol(f"e{a}", start, stop - 1)
-        for reads in self.stage_reads(stage, axes, variables, row):
-            for guard in reads.guards:
-                t = guard.boundary(variables[a].terms[0][0])
-                if t is not None and start < t < stop:
-                    yield t
+        for guard in self.stage_reads(stage, axes, variables, row).guards:
+            t = guard.boundary(variables[a].terms[0][0])
+            if t is not None and start < t < stop:
+                yield t
 
     def stage_reads(
         self, stage: Stage, axes: list[Axis], variables: list[Index], row: Index
-    ) -> Iterator[Reads]:
+    ) -> Reads:
         flat = row * stage.inner + ix.ravel(variables, [x.size for x in axes])
-        for root in stage.roots:
-            yield self.reads(root, ix.unravel(flat, root.shape))
+        return self.reads(stage.roots, [ix.unravel(flat, r.shape) for r in stage.roots])
 
     # ---- transposition --------------------------------------------------------------------------
 
@@ -143,13 +148,12 @@ class Axes:
             return None
         variables = [ix.var(f"e{n}", axis.size) for n, axis in enumerate(axes)]
         last = variables[-1].terms[0][0]
-        for reads in self.stage_reads(stage, axes, variables, row):
-            for read in reads.found:
-                far = ix.stride(read.offset, last)
-                for a, v in enumerate(variables[:-1]):
-                    near = ix.stride(read.offset, v.terms[0][0])
-                    if far and abs(far) >= FAR and near == 1 and axes[a].size >= FAR:
-                        return a
+        for read in self.stage_reads(stage, axes, variables, row).found:
+            far = ix.stride(read.offset, last)
+            for a, v in enumerate(variables[:-1]):
+                near = ix.stride(read.offset, v.terms[0][0])
+                if far and abs(far) >= FAR and near == 1 and axes[a].size >= FAR:
+                    return a
         return None
 
 

@@ -2,21 +2,24 @@
 
     module = build_module(plan_graph(graph))
 
-Kernels that differ only in the arrays they are called with become one function.
+Kernels that differ only in the arrays they are called with, in where in them they begin or in
+numbers become one function; most of them are recognised before they are built.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 
 from gradc.codegen.loops.arrange import arrange
-from gradc.codegen.loops.context import Built
+from gradc.codegen.loops.context import Built, note_of
 from gradc.codegen.loops.contraction import build_contraction
 from gradc.codegen.loops.convolution import build_convolution
-from gradc.codegen.loops.identity import function_key
-from gradc.codegen.loops.ir import Func, Invoke, Module, Place
+from gradc.codegen.loops.ir import Invoke, Module, Place
 from gradc.codegen.loops.rows import build_rows
+from gradc.codegen.loops.share import rebase, share
 from gradc.codegen.loops.structured import build_structured
+from gradc.codegen.plan.fingerprint import Fingerprint, fingerprint
 from gradc.codegen.plan.kernel import Kernel, Plan, RootKind
 from gradc.tracer import ops
 
@@ -29,18 +32,9 @@ _BUILDERS = {
 
 def build_module(plan: Plan) -> Module:
     """The whole program as Loop IR."""
-    funcs: dict[object, Func] = {}
-    calls: list[Invoke] = []
-    commit = 0
-    for number, kernel in enumerate(plan.kernels):
-        for func, args in build_kernel(kernel, plan, number):
-            note = func.note
-            func = funcs.setdefault(function_key(func), func)
-            calls.append(Invoke(func, args, note))
-        if number < plan.commit:
-            commit = len(calls)
-    threads = plan.threads if any(f.tasks for f in funcs.values()) else 1
-    arranged = arrange(calls, commit, plan.can_alias, threads)
+    calls, commit = _calls(plan)
+    threads = plan.threads if any(c.func.tasks for c in calls) else 1
+    arranged = arrange(share(calls), commit, plan.can_alias, threads)
     used = dict.fromkeys(slot for call in arranged.calls for slot in call.args)
     slots = [s for s in plan.slots if s in used or s.place is not Place.CONSTANT]
     return Module(
@@ -55,6 +49,58 @@ def build_module(plan: Plan) -> Module:
         arranged.private_bytes,
         threads,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A kernel that has been built: its fingerprint and its calls."""
+
+    mark: Fingerprint
+    calls: tuple[Invoke, ...]
+
+
+def _calls(plan: Plan) -> tuple[list[Invoke], int]:
+    """The calls in the plan's order, and how many of them come before the commit point."""
+    known: dict[Hashable, _Known] = {}
+    calls: list[Invoke] = []
+    commit = 0
+    for number, kernel in enumerate(plan.kernels):
+        mark = fingerprint(kernel, plan)
+        if mark.key in known:
+            calls += _calls_again(known[mark.key], mark, kernel, number)
+        else:
+            first = tuple(_first_call(b) for b in build_kernel(kernel, plan, number))
+            known[mark.key] = _Known(mark, first)
+            calls += first
+        if number < plan.commit:
+            commit = len(calls)
+    return calls, commit
+
+
+def _first_call(built: Built) -> Invoke:
+    func, args = built
+    func, offsets = rebase(func)
+    return Invoke(func, args, func.note, offsets=offsets)
+
+
+def _calls_again(known: _Known, mark: Fingerprint, kernel: Kernel, number: int) -> list[Invoke]:
+    """The calls of an earlier kernel with the arrays of one that looks the same."""
+    first = known.mark
+    renamed = dict(zip(first.slots, mark.slots, strict=True))
+    moved = {s: b - a for s, a, b in zip(first.slots, first.starts, mark.starts, strict=True)}
+    calls: list[Invoke] = []
+    for call in known.calls:
+        for slot in call.args:
+            if slot not in renamed:  # memory of the kernel's own
+                renamed[slot] = replace(slot, name=f"{slot.role}_{kernel.id}")
+        before = call.offsets or (0,) * len(call.args)
+        offsets = tuple(n + moved.get(s, 0) for n, s in zip(before, call.args, strict=True))
+        note = note_of(kernel, number)
+        if calls:
+            note = replace(note, bytes=0, flops=0)
+        args = tuple(renamed[slot] for slot in call.args)
+        calls.append(Invoke(call.func, args, note, offsets=offsets if any(offsets) else ()))
+    return calls
 
 
 def build_kernel(kernel: Kernel, plan: Plan, number: int) -> list[Built]:

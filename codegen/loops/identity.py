@@ -1,67 +1,144 @@
-"""When two functions are one: the same structure, whatever their names.
+"""When two functions are one: the same structure, whatever their names and numbers.
 
-    function_key(f) == function_key(g)     f's text serves for g's calls too
+    identify(f).shape == identify(g).shape     f's text serves for g's calls too, given the numbers
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import fields, is_dataclass
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 
 from gradc.codegen.loops import index as ix
-from gradc.codegen.loops.ir import Buffer, Comment, Const, For, Func, Local
-from gradc.tracer.graph.types import DType
+from gradc.codegen.loops.ir import (
+    Accumulate,
+    Alloc,
+    At,
+    Bitcast,
+    Buffer,
+    Call,
+    Cast,
+    Check,
+    Const,
+    Expr,
+    For,
+    Func,
+    If,
+    Let,
+    LetCall,
+    Load,
+    Read,
+    Result,
+    Select,
+    Space,
+    Stmt,
+    Store,
+)
 
 
-def function_key(func: Func) -> Hashable:
-    """Equal for functions that differ in names and comments only. A failing check reports its
-    eqn, so functions with checks of different eqns differ."""
-    return _Key(func).key
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a function is but for its names.
+
+    Attributes:
+        shape: equal for functions that differ in names, comments and numbers only. A failing
+            check reports its eqn, so functions with checks of different eqns differ.
+        numbers: every literal that is no bool, in the order of the text.
+    """
+
+    shape: Hashable
+    numbers: tuple[Const, ...]
 
 
-class _Key:
+def identify(func: Func) -> Identity:
+    """The identity of a function."""
+    reader = _Reader()
+    params = tuple(reader.buffer(b) for b in func.params)
+    shape = (params, reader.body(func.body), func.fails)
+    return Identity(shape, tuple(reader.consts))
+
+
+class _Reader:
     """Numbers buffers, locals and loop variables in order of appearance."""
 
-    def __init__(self, func: Func) -> None:
+    def __init__(self) -> None:
         self.numbers: dict[object, int] = {}
-        params = tuple(self.of(b) for b in func.params)
-        self.key = (params, tuple(self.of(s) for s in func.body), func.fails)
+        self.consts: list[Const] = []
 
     def number(self, thing: object) -> int:
         return self.numbers.setdefault(thing, len(self.numbers))
 
-    def of(self, x: object) -> Hashable:
-        if isinstance(x, Buffer):
-            return self.number(x), x.dtype.name, x.shape, x.space, x.written, x.shared
-        if isinstance(x, Local):
-            return self.number(x.name), x.dtype.name
-        if isinstance(x, Const):
-            return "const", x.dtype.name, x.key
-        if isinstance(x, ix.Index):
-            return self.index(x)
-        if isinstance(x, Comment):
-            return ()
-        if isinstance(x, DType):
-            return x.name
-        if isinstance(x, tuple):
-            return tuple(self.of(y) for y in x)
-        if isinstance(x, For):
-            head = (self.number(x.var), self.of(x.start), self.of(x.stop), x.step, x.mode)
-            return "for", head, self.of(x.body)
-        if is_dataclass(x):
-            return (type(x).__name__, *(self.of(getattr(x, f.name)) for f in fields(x)))
-        assert isinstance(x, Hashable)
-        return x
+    def buffer(self, b: Buffer) -> Hashable:
+        """The shape of a parameter is for readers; that of a local is its size."""
+        shape = b.shape if b.space is Space.LOCAL else ()
+        return self.number(b), b.dtype.name, shape, b.space, b.written, b.shared
+
+    # ---- statements -----------------------------------------------------------------------------
+
+    def body(self, body: Iterable[Stmt]) -> Hashable:
+        return tuple(map(self.stmt, body))
+
+    def stmt(self, s: Stmt) -> Hashable:
+        match s:
+            case Store():
+                place = self.number(s.buffer), self.index(s.index)
+                return "store", place, self.expr(s.value)
+            case Let():
+                value = self.expr(s.value)
+                return "let", value, self.number(s.local.name), s.local.dtype.name
+            case Accumulate():
+                place = self.number(s.buffer), self.index(s.index)
+                return "accumulate", place, s.op, tuple(map(self.expr, s.args))
+            case For():
+                head = self.number(s.var), self.index(s.start), self.index(s.stop), s.step, s.mode
+                return "for", head, self.body(s.body)
+            case Alloc():
+                init = (s.init.dtype.name, s.init.key) if isinstance(s.init, Const) else None
+                return "alloc", self.buffer(s.buffer), init
+            case If():
+                return "if", self.expr(s.condition), self.body(s.then), self.body(s.orelse)
+            case LetCall():
+                args = tuple(map(self.expr, s.args))
+                return "call", s.op, args, tuple(self.number(x.name) for x in s.locals)
+            case Check():
+                where = s.kind, s.eqn, self.index(s.element), s.limit, s.axis
+                return "check", where, self.expr(s.ok), self.expr(s.index)
+        return ()
+
+    # ---- expressions ----------------------------------------------------------------------------
+
+    def expr(self, e: Expr) -> Hashable:
+        match e:
+            case Load():
+                return "load", self.number(e.buffer), self.index(e.index)
+            case Read():
+                return self.number(e.local.name)
+            case Call():
+                return e.op, e.dtype.name, tuple(map(self.expr, e.args))
+            case Const():
+                if e.dtype.is_bool:
+                    return "bool", e.key
+                self.consts.append(e)
+                return "number", e.dtype.name
+            case At():
+                return "at", self.index(e.index)
+            case Select():
+                return "select", self.expr(e.p), self.expr(e.a), self.expr(e.b)
+            case Cast() | Bitcast():
+                return type(e).__name__, e.dtype.name, self.expr(e.x)
+            case Result():
+                return "result", e.op, e.which, tuple(map(self.expr, e.args))
 
     def index(self, e: ix.Index) -> Hashable:
         return e.constant, tuple((self.atom(a), c) for a, c in e.terms)
 
     def atom(self, a: ix.Atom) -> Hashable:
-        if isinstance(a, ix.Var):
-            return self.number(a.name)
-        if isinstance(a, ix.Div | ix.Mod):
-            return type(a).__name__, self.index(a.operand), a.divisor
-        if isinstance(a, ix.Min):
-            return "min", self.index(a.left), self.index(a.right)
-        assert isinstance(a, ix.Value)
-        return "value", self.of(a.expr)
+        match a:
+            case ix.Var():
+                return self.number(a.name)
+            case ix.Div() | ix.Mod():
+                return type(a).__name__, self.index(a.operand), a.divisor
+            case ix.Min():
+                return "min", self.index(a.left), self.index(a.right)
+            case ix.Value():
+                return "value", self.expr(a.expr)
+        raise TypeError(type(a).__name__)

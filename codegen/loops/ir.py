@@ -32,6 +32,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -107,6 +108,12 @@ class Local:
 # ---- expressions -------------------------------------------------------------------------------
 
 
+@cache
+def _bits(text: str, value: bool | int | float, dtype: DType) -> bytes:
+    """The bits of a number; the text tells -0.0 from 0.0 and 1 from 1.0 and True."""
+    return np.asarray(value, dtype.numpy).tobytes()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Const:
     """A literal; compared by bits where it matters (`key`)."""
@@ -116,7 +123,7 @@ class Const:
 
     @property
     def key(self) -> bytes:
-        return np.asarray(self.value, self.dtype.numpy).tobytes()
+        return _bits(repr(self.value), self.value, self.dtype)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -380,6 +387,7 @@ class Func:
     Attributes:
         name: a proposal, ASCII identifier, `k4_dot_add_maximum`.
         params: buffers in the order of `Invoke.args`; roles name them, not the user's variables.
+        values: numbers in which the calls differ, in the order of `Invoke.values`.
     """
 
     name: str
@@ -387,6 +395,7 @@ class Func:
     body: tuple[Stmt, ...]
     note: Note
     fails: bool = False
+    values: tuple[Local, ...] = ()
 
     @property
     def tasks(self) -> int:
@@ -433,15 +442,25 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Invoke:
-    """One call of a function (one per task, if it is divided), its arguments in the order of
-    `func.params`. Calls of one segment run at the same time, but for those of functions that are
-    not divided: they are the first thread's, in order. Every thread ends a segment before any
-    begins the next."""
+    """One call of a function (one per task, if it is divided). Calls of one segment run at the
+    same time, but for those of functions that are not divided: they are the first thread's, in
+    order. Every thread ends a segment before any begins the next.
+
+    Attributes:
+        args: the arrays, in the order of `func.params`.
+        offsets: the element of each array that is the function's element 0; () where all are 0.
+        values: the numbers it is given, in the order of `func.values`.
+    """
 
     func: Func
     args: tuple[Slot, ...]
     note: Note
     segment: int = 0
+    offsets: tuple[int, ...] = ()
+    values: tuple[Const, ...] = ()
+
+    def replace(self, **changes: Any) -> Invoke:
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True)

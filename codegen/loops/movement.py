@@ -67,8 +67,11 @@ movement: RuleTable[Sources] = RuleTable("movement")
 
 def sources(eqn: Eqn, index: MultiIndex) -> list[Piece]:
     """The pieces element `index` of the result may come from, settled by ranges where possible."""
+    pieces = movement[eqn.prim](eqn, index)
+    if len(pieces) == 1:
+        return pieces
     kept: list[Piece] = []
-    for piece in movement[eqn.prim](eqn, index):
+    for piece in pieces:
         verdicts = [(g, g.decided()) for g in piece.guards]
         if any(v is False for _, v in verdicts):
             continue

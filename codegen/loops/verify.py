@@ -8,6 +8,7 @@ function is made (`Result`, indices that hold expressions) is gone. A failure is
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.ir import (
@@ -25,6 +26,7 @@ from gradc.codegen.loops.ir import (
     For,
     Func,
     If,
+    Invoke,
     Let,
     LetCall,
     Load,
@@ -41,6 +43,7 @@ from gradc.codegen.loops.ir import (
     children,
     loops,
 )
+from gradc.codegen.loops.share import touched
 from gradc.tracer.errors import InternalError
 from gradc.tracer.graph.types import bool_, int64
 
@@ -49,16 +52,33 @@ _ARITY = {**dict.fromkeys(UNARY, 1), **dict.fromkeys(BINARY, 2)}
 
 def verify_module(module: Module) -> None:
     """Raise InternalError if a function or a call is not well formed."""
+    reach: dict[Func, dict[Buffer, int]] = {}
     for func in module.funcs:
         verify_func(func)
+        reach[func] = _reach(func)
     for n, call in enumerate(module.calls):
         if len(call.args) != len(call.func.params) or len(set(call.args)) != len(call.args):
             raise InternalError(f"{call.func.name}: called with wrong arrays")
-        for slot, p in zip(call.args, call.func.params, strict=True):
-            if slot.dtype is not p.dtype or slot.shape != p.shape:
-                raise InternalError(f"{call.func.name}: {slot.name} is passed as {p.name}")
+        _verify_arrays(call, reach[call.func])
+        if tuple(v.dtype for v in call.func.values) != tuple(v.dtype for v in call.values):
+            raise InternalError(f"{call.func.name}: called with wrong numbers")
         if call.func.fails and n >= module.commit:
             raise InternalError(f"{call.func.name}: checks after the commit point")
+
+
+def _reach(func: Func) -> dict[Buffer, int]:
+    """How many elements of each array a function may touch."""
+    reach: dict[Buffer, int] = {}
+    for buffer, index in touched(func.body):
+        reach[buffer] = max(reach.get(buffer, 0), index.hi + 1)
+    return reach
+
+
+def _verify_arrays(call: Invoke, reach: dict[Buffer, int]) -> None:
+    offsets = call.offsets or (0,) * len(call.args)
+    for slot, p, offset in zip(call.args, call.func.params, offsets, strict=True):
+        if slot.dtype is not p.dtype or offset + reach.get(p, 0) > max(prod(slot.shape), 1):
+            raise InternalError(f"{call.func.name}: {slot.name} is passed as {p.name}")
 
 
 def verify_func(func: Func) -> None:
@@ -75,6 +95,8 @@ class _Verifier:
         self.names: set[str] = set()  # ever bound
         self.known: set[str] = set()  # in scope
         self.buffers: set[Buffer] = set(func.params)
+        for value in func.values:
+            self.bind(value.name)
 
     def run(self) -> None:
         for b in self.func.params:

@@ -11,7 +11,7 @@ A leaf is what is in memory (or in a row's locals): an input, or whatever `is_le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gradc.codegen.loops import index as ix
@@ -37,16 +37,30 @@ class Read:
     offset: Index
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One eqn on the way from a value to what it reads: which of its outputs is wanted, the
+    guards of its pieces, and the indices it uses as numbers. Movement without guards leaves no
+    step: it is in the offsets of what is read."""
+
+    eqn: Eqn
+    output: int
+    guards: tuple[tuple[Guard, ...], ...] = ()
+    numbers: tuple[Index, ...] = ()
+
+
 @dataclass(slots=True)
 class Reads:
     """Leaves read; the shapes of the values passed on the way, the indices used as numbers and
-    the guards between pieces (all for choosing loops); and the eqns computed there."""
+    the guards between pieces (all for choosing loops); the eqns computed there; and everything in
+    the order in which it was met, a number standing for what was met before."""
 
     found: list[Read]
     shapes: dict[tuple[int, ...], None]
     eqns: dict[int, Eqn]
     numbers: dict[Index, None]
     guards: dict[Guard, None]
+    trail: list[Step | Read | Literal | int]
 
 
 class Walker:
@@ -61,44 +75,62 @@ class Walker:
     def reads(self, start: list[tuple[Atom, MultiIndex]]) -> Reads:
         """Everything `start` reads, each distinct (leaf, offset) once, in a fixed order."""
         found: dict[tuple[Var, Index], Read] = {}
-        shapes: dict[tuple[int, ...], None] = {}
-        numbers: dict[Index, None] = {}
-        guards: dict[Guard, None] = {}
-        eqns: dict[int, Eqn] = {}
-        seen: set[tuple[Var, MultiIndex]] = set()
+        result = Reads([], {}, {}, {}, {}, [])
+        met: dict[tuple[Var, MultiIndex], int] = {}
         stack = list(reversed(start))
         while stack:
             atom, index = stack.pop()
-            if isinstance(atom, Literal) or (atom, index) in seen:
+            if isinstance(atom, Literal):
+                result.trail.append(atom)
                 continue
-            seen.add((atom, index))
+            before = met.get((atom, index))
+            if before is not None:
+                result.trail.append(before)
+                continue
+            met[atom, index] = len(met)
             shape = known_shape(atom.type.shape)
-            shapes[shape] = None
+            result.shapes[shape] = None
             eqn = self.producers.get(atom)
             if eqn is None or self.is_leaf(atom):
                 offset = ix.ravel(index, shape)
-                found.setdefault((atom, offset), Read(atom, offset))
+                read = found.get((atom, offset))
+                if read is None:
+                    read = found[atom, offset] = Read(atom, offset)
+                result.trail.append(read)
             else:
-                eqns[eqn.id] = eqn
-                numbers |= dict.fromkeys(_numbers(eqn, index))
-                guards |= dict.fromkeys(_guards(eqn, index))
-                stack += reversed(operands_at(eqn, index))
-        numbers |= {g.index: None for g in guards}
-        return Reads(list(found.values()), shapes, eqns, numbers, guards)
+                stack += reversed(_follow(atom, eqn, index, result))
+        result.numbers |= dict.fromkeys(g.index for g in result.guards)
+        result.found = list(found.values())
+        return result
 
 
-def _numbers(eqn: Eqn, index: MultiIndex) -> Iterable[Index]:
-    """Indices whose values matter themselves: of iota and of point scatters."""
+def _follow(
+    var: Var, eqn: Eqn, index: MultiIndex, result: Reads
+) -> list[tuple[Atom, MultiIndex]]:
+    """Note what passing `eqn` on the way to `var` means; what comes next."""
+    result.eqns[eqn.id] = eqn
+    if eqn.prim in movement:
+        pieces = sources(eqn, index)
+        guards = tuple(p.guards for p in pieces)
+        if any(guards):
+            result.guards |= {g: None for piece in guards for g in piece}
+            result.trail.append(Step(eqn, 0, guards))
+        return [(eqn.inputs[p.operand], p.index) for p in pieces]
+    numbers = _numbers(eqn, index)
+    result.numbers |= dict.fromkeys(numbers)
+    result.trail.append(Step(eqn, eqn.outputs.index(var), (), numbers))
+    return operands_at(eqn, index)
+
+
+def _numbers(eqn: Eqn, index: MultiIndex) -> tuple[Index, ...]:
+    """Indices whose values matter themselves: of iota, of point scatters, into constants."""
     if eqn.prim is ops.iota:
-        yield index[eqn.params.axis]
-    elif eqn.prim is ops.scatter:
-        yield from (index[a] for a in eqn.params.axes)
-
-
-def _guards(eqn: Eqn, index: MultiIndex) -> Iterable[Guard]:
-    if eqn.prim in (ops.pad, ops.concat):
-        for piece in sources(eqn, index):
-            yield from piece.guards
+        return (index[eqn.params.axis],)
+    if eqn.prim is ops.scatter:
+        return tuple(index[a] for a in eqn.params.axes)
+    if eqn.prim is ops.constant:
+        return (ix.ravel(index, known_shape(eqn.output.type.shape)),)
+    return ()
 
 
 def operands_at(eqn: Eqn, index: MultiIndex) -> list[tuple[Atom, MultiIndex]]:

@@ -43,6 +43,14 @@ class Memory:
         self.data = data.reshape(-1)
         self.known = np.full(self.data.size, known)
 
+    def starting_at(self, n: int) -> Memory:
+        """The same memory from element `n` on."""
+        if n == 0:
+            return self
+        rest = Memory(self.data[n:], False)
+        rest.known, rest.name = self.known[n:], self.name
+        return rest
+
     def read(self, at: int) -> Any:
         assert 0 <= at < self.data.size, f"reads element {at} of {self.data.size}"
         assert self.known[at], f"reads element {at} of {self.name}, which was never written"
@@ -57,9 +65,13 @@ class Memory:
 class Interpreter:
     """Runs one function."""
 
-    def __init__(self, func: ir.Func, arrays: list[Memory], record: list[Failure]) -> None:
-        self.memory: dict[ir.Buffer, Memory] = dict(zip(func.params, arrays, strict=True))
-        self.values: dict[str, Any] = {}
+    def __init__(self, call: ir.Invoke, arrays: list[Memory], record: list[Failure]) -> None:
+        func = call.func
+        offsets = call.offsets or (0,) * len(arrays)
+        starting = [m.starting_at(n) for m, n in zip(arrays, offsets, strict=True)]
+        self.memory: dict[ir.Buffer, Memory] = dict(zip(func.params, starting, strict=True))
+        given = zip(func.values, call.values, strict=True)
+        self.values: dict[str, Any] = {local.name: self.expr(v) for local, v in given}
         self.record = record
         self.body(func.body)
 
@@ -240,7 +252,7 @@ def run_module(
                     assert not (p.written and state), "state is written before the commit point"
             assert len(set(call.args)) == len(call.args), "an array is passed twice"
             _poison_overlaps(call, slots)
-            Interpreter(call.func, [slots[s] for s in call.args], record)
+            Interpreter(call, [slots[s] for s in call.args], record)
     by_output = {s.index: m for s, m in slots.items() if s.place is ir.Place.OUTPUT}
     outputs = []
     for o, atom in enumerate(graph.outputs):

@@ -138,9 +138,12 @@ def known(d: Dim) -> int:
     return d
 
 
-def known_shape(shape: Iterable[Dim]) -> tuple[int, ...]:
+def known_shape(shape: Shape) -> tuple[int, ...]:
     """`shape` with every size as an int (see `known`)."""
-    return tuple(known(d) for d in shape)
+    for d in shape:
+        if type(d) is not int:
+            return tuple(known(d) for d in shape)
+    return shape  # type: ignore[return-value]
 
 
 def format_shape(shape: Iterable[Dim]) -> str:
