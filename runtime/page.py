@@ -108,6 +108,7 @@ def _summary(subject: Subject) -> Iterator[str]:
     if subject.cost is not None:
         rows += [
             ("kernels", f"{subject.cost.kernels:,}"),
+            ("C functions they share", f"{subject.cost.functions:,}"),
             ("floating-point operations", f"{subject.cost.flops:,}"),
             ("bytes read and written by kernels", f"{subject.cost.bytes:,}"),
         ]

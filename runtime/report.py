@@ -86,11 +86,13 @@ class CostAnalysis:
         flops: floating-point operations.
         bytes: bytes that kernels read and write.
         kernels: how many there are.
+        functions: how many C functions they are; kernels that are alike share one.
     """
 
     flops: int
     bytes: int
     kernels: int
+    functions: int
 
 
 def cost_analysis(executable: Executable) -> CostAnalysis:
@@ -103,7 +105,10 @@ def cost_analysis(executable: Executable) -> CostAnalysis:
         raise ArgumentError("costs are known for backend 'c' only", loc=user_location(3))
     kernels = executable.module.kernels
     return CostAnalysis(
-        sum(k.flops for k in kernels), sum(k.bytes for k in kernels), len(kernels)
+        sum(k.flops for k in kernels),
+        sum(k.bytes for k in kernels),
+        len(kernels),
+        len({k.name for k in kernels}),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gradc.codegen.c.names import Names, c_comment
+from gradc.codegen.c.snippets import is_long
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops import ir
 from gradc.codegen.loops.index import Index
@@ -24,6 +25,8 @@ from gradc.tracer.graph.types import DType
 
 WIDTH = 100
 INDENT = "    "
+# Of a loop of fewer iterations, which runs once, nothing is copied for speed.
+SHORT = 4
 # Trees deeper than this are cut into locals: compilers bound the nesting of parentheses.
 MAX_DEPTH = 40
 
@@ -104,6 +107,7 @@ class _FunctionPrinter:
         self.used = _used(func.body)
         self.lines: list[str] = []
         self.depth = 1
+        self.once = True  # not inside a loop worth unrolling or vectorising
 
     # ---- the whole ------------------------------------------------------------------------------
 
@@ -166,13 +170,16 @@ class _FunctionPrinter:
         if stmt.mode is ir.Mode.PARALLEL:  # the task is a parameter: see `text`
             self.body(stmt.body)
             return
-        hint = {ir.Mode.SIMD: "GRADC_SIMD", ir.Mode.UNROLL: "GRADC_UNROLL"}.get(stmt.mode)
+        hint = _HINTS.get(stmt.mode)
         if hint is not None:
             self.line(self.use(hint))
         var = self.names.pick(stmt.var, stmt.var, "i")
         start, stop = self.index(stmt.start)[0], self.within(self.index(stmt.stop), ADD)
         step = f"{var}++" if stmt.step == 1 else f"{var} += {stmt.step}"
+        outside = self.once
+        self.once = any(isinstance(s, ir.For) for s in stmt.body) or (self.depth == 1 and _is_short(stmt))
         self.block(f"for (int64_t {var} = {start}; {var} < {stop}; {step})", stmt.body)
+        self.once = outside
         self.line("}")
 
     def branch(self, stmt: ir.If) -> None:
@@ -317,7 +324,8 @@ class _FunctionPrinter:
             return self.inverted(operand, args[0])
         if e.op in (LOGICAL if operand.is_bool else BITWISE):
             return self.narrowed(self.bits(*LOGICAL[e.op], *args), operand)
-        helper = self.use(f"gradc_{e.op}_{operand.short}")
+        helper = f"gradc_{e.op}_{operand.short}"
+        helper = self.use(f"{helper}_apart" if self.once and is_long(helper) else helper)
         return f"{helper}({', '.join(a for a, _ in args)})", ATOM
 
     def infix(self, operator: str, strength: int, left: Text, right: Text) -> Text:
@@ -444,6 +452,11 @@ class _FunctionPrinter:
         return ir.Read(local)
 
 
+_HINTS = {
+    ir.Mode.SIMD: "GRADC_SIMD",
+    ir.Mode.UNROLL: "GRADC_UNROLL",
+    ir.Mode.ROLLED: "GRADC_ROLLED",
+}
 _STATEMENTS: dict[type, Callable[[_FunctionPrinter, Any], None]] = {
     ir.Let: _FunctionPrinter.let,
     ir.LetCall: _FunctionPrinter.let_call,
@@ -470,6 +483,10 @@ _EXPRESSIONS: dict[type, Callable[[_FunctionPrinter, Any], Text]] = {
 
 
 # ---- what a function uses ------------------------------------------------------------------------
+
+
+def _is_short(loop: ir.For) -> bool:
+    return loop.start.is_constant and loop.stop.is_constant and loop.stop.hi - loop.start.lo < SHORT
 
 
 def _post_order(e: ir.Expr) -> Iterator[ir.Expr]:

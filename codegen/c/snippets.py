@@ -7,7 +7,8 @@ is one snippet; what it defines and what it uses are read off its text, so that 
     needed(["gradc_sqrt_f32"])     -> [the inlining macro, gradc_sqrt_f32]
 
 Integer helpers are written for 32 bits; those of another width are the same text with the width
-exchanged (`gradc_add_i8`).
+exchanged (`gradc_add_i8`). Long functions also exist as `gradc_pow_f64_apart`, which is called
+instead of copied, for places that run once.
 """
 
 from __future__ import annotations
@@ -29,13 +30,17 @@ FILES = (
     "unsigned.h", "convert.h", "random.h",
 )  # fmt: skip
 
+# Whose functions are long.
+LONG = ("exp.h", "log.h", "trig.h", "inverse_trig.h", "hyperbolic.h", "error.h", "gamma.h",
+        "power.h", "remainder.h")  # fmt: skip
+
 # Given by the command line or at the head of the file, if at all.
 EXTERNAL = ("GRADC_OPENMP_SIMD", "GRADC_REPRODUCIBLE")
 
 _NAME = re.compile(r"\b(?:gradc|GRADC)_\w+")
 _DEFINES = re.compile(
     r"^\s*#\s*define\s+(GRADC_\w+)"  # a macro
-    r"|^(?:GRADC_INLINE|GRADC_COLD|static)\b[^(=]*?\b(gradc_\w+)\s*[(\[]"  # a function or a table
+    r"|^(?:GRADC_INLINE|GRADC_COLD|GRADC_APART|static)\b[^(=]*?\b(gradc_\w+)\s*[(\[]"  # a function or a table
     r"|^typedef\b.*\b(gradc_\w+);$",  # a type
     re.MULTILINE,
 )
@@ -91,7 +96,7 @@ def find(name: str) -> Snippet:
     Raises:
         InternalError: there is none.
     """
-    found = library().get(name) or _other_width(name)
+    found = library().get(name) or _other_width(name) or _apart(name)
     if found is None:
         raise InternalError(f"no C helper is called {name}")
     return found
@@ -122,6 +127,27 @@ def _exchange_width(text: str, bits: int) -> str:
     for pattern, replacement in exchanges:
         text = re.sub(pattern, replacement, text)
     return text
+
+
+def is_long(name: str) -> bool:
+    """Whether the helper's text is worth having once only where speed does not matter."""
+    found = library().get(name)
+    return found is not None and FILES[found.order[0]] in LONG
+
+
+def _apart(name: str) -> Snippet | None:
+    """`gradc_pow_f64_apart`: a function that calls the inlined one."""
+    base = library().get(name.removesuffix("_apart"))
+    if base is None or not name.endswith("_apart"):
+        return None
+    inlined = name.removesuffix("_apart")
+    head = re.search(rf"GRADC_INLINE (\w+) {inlined}\(([^)]*)\)", base.text)
+    if head is None:
+        return None
+    type, parameters = head.groups()
+    given = ", ".join(p.split()[-1] for p in parameters.split(","))
+    text = f"GRADC_APART {type} {name}({parameters})\n{{\n    return {inlined}({given});\n}}"
+    return _snippet(text, base.order)
 
 
 def needed(names: Iterable[str]) -> list[str]:

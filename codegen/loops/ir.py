@@ -222,6 +222,7 @@ class Mode(StrEnum):
     SERIAL = "serial"  # in order
     SIMD = "simd"  # iterations are independent: `omp simd`
     UNROLL = "unroll"  # short and constant: unroll wholly
+    ROLLED = "rolled"  # in order; around loops that are worth unrolling, and not so itself
     # Iterations are independent tasks. Such a loop starts at 0 and ends its function, which is
     # called once for every task, by whichever thread is free.
     PARALLEL = "parallel"

@@ -32,6 +32,7 @@ from gradc.codegen.loops.ir import (
     Buffer,
     Const,
     Expr,
+    For,
     If,
     Let,
     Load,
@@ -287,7 +288,7 @@ class _RowsBuilder:
         for stage in self.kernel.stages:
             self.run_stage(region, stage, row)
         for body_region, name, start, stop in reversed(opened):
-            self.emitter.close_at(body_region, name, start, stop)
+            self.emitter.close_at(body_region, name, start, stop, mode=around(body_region))
 
     def alloc_scratch(self, body: list[Root], region: Region) -> None:
         for root in body:
@@ -355,7 +356,7 @@ class _RowsBuilder:
         mode = Mode.SIMD
         for body, name, start, stop, step in reversed(opened):
             self.emitter.close_at(body, name, start, stop, step, mode)
-            mode = Mode.SERIAL
+            mode = Mode.ROLLED
 
     def open(self, region: Region, nest: _Nest, depth: int) -> None:
         """The loops from `depth` inwards; reductions complete at this depth are combined after."""
@@ -371,7 +372,8 @@ class _RowsBuilder:
                 nest.variables.append(v)
                 self.open(body, nest, depth + 1)
                 nest.variables.pop()
-                self.emitter.close_at(body, name, *self.bounds(depth, start, stop))
+                bounds = self.bounds(depth, start, stop)
+                self.emitter.close_at(body, name, *bounds, mode=around(body))
         for lanes in starting:
             self.combine(region, lanes, nest)
             nest.lanes.remove(lanes)
@@ -437,7 +439,7 @@ class _RowsBuilder:
         if main > start:
             outer, v, name = self.emitter.loop(region, axis.base, start, main, width)
             self.lane_loop(outer, nest, v, width)
-            self.emitter.close(outer, name, start, main, width)
+            self.emitter.close(outer, name, start, main, width, Mode.ROLLED)
         if stop > main:
             self.lane_loop(region, nest, ix.const(main), stop - main)
 
@@ -458,13 +460,13 @@ class _RowsBuilder:
         base = nest.axes[nest.lane_axis].base
         steps, v, step_name = self.emitter.loop(body, base, 0, BLOCK, width)
         self.lane_loop(steps, nest, first + v, width)
-        self.emitter.close(steps, step_name, 0, BLOCK, width)
+        self.emitter.close(steps, step_name, 0, BLOCK, width, Mode.ROLLED)
         for whole, part in zip(outer, nest.lanes, strict=True):
             total = self.tree(body, part.buffer, part.op)
             at = ((first - start) // BLOCK) % width
             body.stmts.append(Accumulate(whole.buffer, at, whole.op, (total,)))
         nest.lanes = outer
-        self.emitter.close_at(body, name, *bounds, BLOCK)
+        self.emitter.close_at(body, name, *bounds, BLOCK, Mode.ROLLED)
         return end
 
     def block_lanes(self, region: Region, lanes: _Lanes) -> _Lanes:
@@ -735,6 +737,11 @@ class _RowsBuilder:
         for size in dict.fromkeys(r.size for r in tails):
             stage = Stage(size, [r for r in tails if r.size == size])
             self.run_stage(self.ctx.top, stage, ix.const(0))
+
+
+def around(body: Region) -> Mode:
+    """How to run a loop that may go around others."""
+    return Mode.ROLLED if any(isinstance(s, For) for s in body.stmts) else Mode.SERIAL
 
 
 # ---- facts about roots -------------------------------------------------------------------------

@@ -22,6 +22,13 @@
 #define GRADC_ALIGNED
 #endif
 
+/* called, not copied: for what runs once, where speed of compilation is worth more than the call */
+#if defined(__GNUC__)
+#define GRADC_APART static __attribute__((noinline))
+#else
+#define GRADC_APART static
+#endif
+
 /* the iterations of the next loop are independent; -DGRADC_OPENMP_SIMD goes with -fopenmp-simd */
 #if defined(_OPENMP) || defined(GRADC_OPENMP_SIMD)
 #define GRADC_SIMD _Pragma("omp simd")
@@ -36,6 +43,13 @@
 #define GRADC_UNROLL _Pragma("GCC unroll 64")
 #else
 #define GRADC_UNROLL
+#endif
+
+/* the next loop goes around vectorised ones: unrolling it makes text and no speed */
+#if defined(__GNUC__) && !defined(__clang__)
+#define GRADC_ROLLED _Pragma("GCC unroll 1")
+#else
+#define GRADC_ROLLED
 #endif
 
 /* infinities and NaN without math.h */
