@@ -24,11 +24,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from gradc.codegen.c.target import build_flags
+from gradc.codegen.c.units import units
 from gradc.tracer.config import config
 from gradc.tracer.errors import CompileError, CompilerNotFound
 
@@ -37,6 +38,8 @@ logger = logging.getLogger("gradc.compiler")
 SOURCE, LIBRARY = "k.c", "k.so"
 IDENTIFY_TIMEOUT = 60.0
 STDERR_LINES = 20
+# Compilers at work at the same time on one program.
+MOST_UNITS = 4
 # What compilers read besides their arguments.
 ENVIRONMENT = (
     "CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "CFLAGS",
@@ -248,7 +251,7 @@ def _version(argv: tuple[str, ...]) -> str | _Unusable:
     """What the command says to `--version`."""
     with private_folder() as folder:
         try:
-            run = _run((*argv, "--version"), folder, IDENTIFY_TIMEOUT)
+            run = _run(folder, IDENTIFY_TIMEOUT, (*argv, "--version"))
         except OSError as error:
             return _Unusable(f"cannot be run ({error.strerror})")
     if run.timed_out:
@@ -282,14 +285,14 @@ def _openmp_works(compiler: Compiler) -> bool:
     with private_folder() as folder:
         (folder / SOURCE).write_text(_OPENMP_PROBE)
         flags = ("-O1", "-fopenmp", "-fPIC", "-shared")
-        run = _run(_command(compiler, flags), folder, IDENTIFY_TIMEOUT)
+        run = _run(folder, IDENTIFY_TIMEOUT, _command(compiler, flags))
         return run.status == 0 and _loads(folder / LIBRARY)
 
 
 def _loads(library: Path) -> bool:
     """Whether the loader takes a library; asked in another process, which may then end."""
     code = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
-    run = _run((sys.executable, "-I", "-S", "-c", code, str(library)), library.parent, 60.0)
+    run = _run(library.parent, 60.0, (sys.executable, "-I", "-S", "-c", code, str(library)))
     return run.status == 0
 
 
@@ -398,38 +401,53 @@ def _fresh(place: Path, prefix: str) -> Path:
     return folder
 
 
-def _run(argv: Sequence[str], folder: Path, timeout: float) -> _Run:
-    """Run a command in `folder`, with a temporary directory of its own, to its end or `timeout`.
+def _run(folder: Path, timeout: float, *commands: Sequence[str]) -> _Run:
+    """Run commands at the same time in `folder`, with a temporary directory of their own, to
+    their end or `timeout`; of several, how the first that failed ended.
 
     Raises:
-        OSError: it cannot be started.
+        OSError: one cannot be started.
     """
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
-    said = scratch / "output"
     environment = os.environ | {"TMPDIR": str(scratch), "LC_ALL": "C", "LANG": "C"}
     environment.setdefault("ZIG_LOCAL_CACHE_DIR", str(scratch / "zig"))
+    said = [scratch / f"output-{n}" for n in range(len(commands))]
+    running: list[subprocess.Popen[bytes]] = []
+    in_time: list[bool] = []
     try:
-        with open(said, "wb") as sink:
-            process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
-                cwd=folder, env=environment, start_new_session=True,
-            )  # fmt: skip
-        timed_out = True
         try:
-            timed_out = not _ended(process.pid, timeout)
+            for argv, file in zip(commands, said):
+                running.append(_start(argv, file, folder, environment))
+            deadline = time.monotonic() + timeout
+            for process in running:
+                in_time.append(_ended(process.pid, deadline))
         finally:
-            # The group dies while its leader is unreaped, so that its number is still its own.
-            _kill_group(process.pid)
-            process.wait()
-        return _Run(process.returncode, _tail(said), timed_out)
+            for process in running:
+                # The group dies while its leader is unreaped, so that its number is still its own.
+                _kill_group(process.pid)
+                process.wait()
+        runs = [
+            _Run(p.returncode, _tail(file), not ended)
+            for p, file, ended in zip(running, said, in_time, strict=True)
+        ]
+        return next((r for r in runs if r.status or r.timed_out), runs[0])
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _ended(pid: int, timeout: float) -> bool:
-    """Wait for a child to end without reaping it; False when `timeout` seconds have passed."""
-    deadline = time.monotonic() + timeout
+def _start(
+    argv: Sequence[str], said: Path, folder: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    with open(said, "wb") as sink:
+        return subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
+            cwd=folder, env=environment, start_new_session=True,
+        )  # fmt: skip
+
+
+def _ended(pid: int, deadline: float) -> bool:
+    """Wait for a child to end without reaping it; False when it had not by `deadline`."""
     pause = 0.0005
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
         left = deadline - time.monotonic()
@@ -464,7 +482,8 @@ def compile_library(
     name: str = "program",
     keep: Callable[[Path], Path] = lambda source: source,
 ) -> bool:
-    """Compile `folder/k.c` to `folder/k.so`; True if it took the second try at -O1.
+    """Compile `folder/k.c` to `folder/k.so`; True if it took the second try at -O1. A long text is
+    divided among the processor's cores.
 
     Args:
         name: the program, for messages.
@@ -475,7 +494,9 @@ def compile_library(
             GRADC_CC_TIMEOUT.
     """
     started = time.perf_counter()
-    run = _compile(compiler, flags, folder)
+    run = _compile_divided(compiler, flags, folder)
+    if run is None:
+        run = _compile(compiler, flags, folder)
     slow = run.timed_out or run.killed
     if slow:
         logger.info("%s: %s; trying again at -O1", name, _outcome(run))
@@ -489,9 +510,41 @@ def compile_library(
     raise _failure(compiler, flags, run, name, keep(folder / SOURCE))
 
 
+def _compile_divided(compiler: Compiler, flags: Sequence[str], folder: Path) -> _Run | None:
+    """Several compilers at the same time, then the linker; None where the text is not worth it or
+    this does not work here, whatever the reason."""
+    if compiler.kind == "other":
+        return None
+    texts = units((folder / SOURCE).read_text(encoding="utf-8"), min(_cores(), MOST_UNITS))
+    if len(texts) < 2:
+        return None
+    objects = [f"unit-{n}.o" for n in range(len(texts))]
+    try:
+        for name, text in zip(objects, texts, strict=True):
+            (folder / name).with_suffix(".c").write_text(text, encoding="utf-8")
+        alone = ["-c", *(f for f in flags if f != "-shared")]
+        commands = [[*compiler.argv, *alone, "-o", o, f"{o[:-2]}.c"] for o in objects]
+        run = _run(folder, config.cc_timeout, *commands)
+        if run.status == 0 and not run.timed_out:
+            run = _run(folder, config.cc_timeout, [*compiler.argv, *flags, "-o", LIBRARY, *objects])
+        return run if run.status == 0 or run.timed_out or run.killed else None
+    except OSError:
+        return None
+    finally:
+        for name in objects:
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).with_suffix(".c").unlink(missing_ok=True)
+
+
+def _cores() -> int:
+    """The cores this process may use."""
+    known = getattr(os, "sched_getaffinity", None)
+    return len(known(0)) if known is not None else os.cpu_count() or 1
+
+
 def _compile(compiler: Compiler, flags: Sequence[str], folder: Path) -> _Run:
     try:
-        return _run(_command(compiler, flags), folder, config.cc_timeout)
+        return _run(folder, config.cc_timeout, _command(compiler, flags))
     except OSError as error:
         raise CompileError(
             f"the C compiler {compiler} cannot be run: {error.strerror}", hint=WAYS_OUT

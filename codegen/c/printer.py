@@ -177,7 +177,8 @@ class _FunctionPrinter:
         start, stop = self.index(stmt.start)[0], self.within(self.index(stmt.stop), ADD)
         step = f"{var}++" if stmt.step == 1 else f"{var} += {stmt.step}"
         outside = self.once
-        self.once = any(isinstance(s, ir.For) for s in stmt.body) or (self.depth == 1 and _is_short(stmt))
+        around = any(isinstance(s, ir.For) for s in stmt.body)
+        self.once = around or (self.depth == 1 and _is_short(stmt))
         self.block(f"for (int64_t {var} = {start}; {var} < {stop}; {step})", stmt.body)
         self.once = outside
         self.line("}")

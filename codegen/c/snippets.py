@@ -40,7 +40,7 @@ EXTERNAL = ("GRADC_OPENMP_SIMD", "GRADC_REPRODUCIBLE")
 _NAME = re.compile(r"\b(?:gradc|GRADC)_\w+")
 _DEFINES = re.compile(
     r"^\s*#\s*define\s+(GRADC_\w+)"  # a macro
-    r"|^(?:GRADC_INLINE|GRADC_COLD|GRADC_APART|static)\b[^(=]*?\b(gradc_\w+)\s*[(\[]"  # a function or a table
+    r"|^(?:GRADC_(?:INLINE|COLD|APART)|static)\b[^(=]*?\b(gradc_\w+)\s*[(\[]"  # function or table
     r"|^typedef\b.*\b(gradc_\w+);$",  # a type
     re.MULTILINE,
 )

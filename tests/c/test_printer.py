@@ -108,7 +108,7 @@ p, q = v("p", bool_), v("q", bool_)
         (call("neg", call("add", a, b)), "-(a + b)"),
         (call("sub", a, Const(-1.0, float32)), "a - -1.0f"),
         (call("neg", Const(-1.0, float32)), "-(-1.0f)"),
-        (call("exp", call("add", a, b)), "gradc_exp_f32(a + b)"),
+        (call("exp", call("add", a, b)), "gradc_exp_f32_apart(a + b)"),
         (call("maximum", a, b), "gradc_maximum_f32(a, b)"),
         (Select(call("gt", a, b), a, b), "a > b ? a : b"),
         (call("add", Select(p, a, b), c), "(p ? a : b) + c"),
@@ -435,3 +435,18 @@ def takes(op: str, dtype: DType) -> bool:
     except GradcError:
         return False
     return True
+
+
+def test_long_functions_are_copied_into_loops_and_called_elsewhere() -> None:
+    x, y = (Buffer(n, float32, (64,), written=n == "y") for n in "xy")
+    n = ix.var("n", 64)
+    inside = For("n", ix.const(0), ix.const(64), 1, (Store(y, n, call("exp", Load(x, n))),))
+    short = For("n", ix.const(0), ix.const(2), 1, (Store(y, ix.var("n", 2), call("exp", a)),))
+    once = Store(y, ix.const(0), call("exp", a))
+    assert body_of(inside, params=(y, x))[1] == "y[n] = gradc_exp_f32(x[n]);"
+    assert "y[n] = gradc_exp_f32_apart(a);" in body_of(short, params=(y,))
+    assert body_of(once, params=(y,)) == ["y[0] = gradc_exp_f32_apart(a);"]
+    around = For("i", ix.const(0), ix.const(9), 1, (once, inside))
+    lines = body_of(around, params=(y, x))
+    assert lines[1] == "y[0] = gradc_exp_f32_apart(a);"
+    assert lines[3] == "y[n] = gradc_exp_f32(x[n]);"
