@@ -18,6 +18,7 @@ from gradc.codegen.loops.ir import (
     Call,
     Cast,
     Check,
+    Comment,
     Const,
     Expr,
     For,
@@ -26,12 +27,15 @@ from gradc.codegen.loops.ir import (
     Let,
     LetCall,
     Load,
+    Multiply,
     Read,
     Result,
     Select,
     Space,
     Stmt,
     Store,
+    Strided,
+    Transpose,
 )
 
 
@@ -102,7 +106,17 @@ class _Reader:
             case Check():
                 where = s.kind, s.eqn, self.index(s.element), s.limit, s.axis
                 return "check", where, self.expr(s.ok), self.expr(s.index)
-        return ()
+            case Multiply():
+                sums = self.number(s.sums), s.rows, s.columns, s.count
+                return "multiply", sums, self.strided(s.a), self.strided(s.b)
+            case Transpose():
+                target = self.number(s.target), s.columns, s.inside, s.count
+                return "transpose", target, self.strided(s.source)
+            case Comment():
+                return ()
+
+    def strided(self, x: Strided) -> Hashable:
+        return self.number(x.buffer), self.index(x.start), x.row, x.step
 
     # ---- expressions ----------------------------------------------------------------------------
 

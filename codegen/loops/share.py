@@ -17,8 +17,10 @@ from gradc.codegen.loops.identity import Identity, identify
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import (
     Accumulate,
+    Alloc,
     Buffer,
     Check,
+    Comment,
     Const,
     Expr,
     For,
@@ -29,10 +31,13 @@ from gradc.codegen.loops.ir import (
     LetCall,
     Load,
     Local,
+    Multiply,
     Read,
     Space,
     Stmt,
     Store,
+    Strided,
+    Transpose,
     children,
     with_children,
 )
@@ -131,7 +136,18 @@ def touched(body: Iterable[Stmt]) -> Iterator[tuple[Buffer, Index]]:
                 yield s.buffer, s.index
             case Check():
                 expressions = (s.ok, s.index)
+            case Multiply():
+                yield from _corners(s.a, s.rows, s.count)
+                yield from _corners(s.b, s.columns, s.count)
+            case Transpose():
+                yield from _corners(s.source, s.inside, s.count)
         yield from _loads(expressions)
+
+
+def _corners(x: Strided, rows: int, count: int) -> Iterator[tuple[Buffer, Index]]:
+    for i in (0, rows - 1):
+        for k in (0, count - 1):
+            yield x.buffer, x.start + (i * x.row + k * x.step)
 
 
 def _loads(expressions: tuple[Expr, ...]) -> Iterator[tuple[Buffer, Index]]:
@@ -179,7 +195,15 @@ class Rewriting:
                 return replace(s, index=s.index - self.offset(s.buffer), args=args)
             case Check():
                 return replace(s, ok=self.expr(s.ok), index=self.expr(s.index))
-        return s
+            case Multiply():
+                return replace(s, a=self.strided(s.a), b=self.strided(s.b))
+            case Transpose():
+                return replace(s, source=self.strided(s.source))
+            case Alloc() | Comment():
+                return s
+
+    def strided(self, x: Strided) -> Strided:
+        return replace(x, start=x.start - self.offset(x.buffer))
 
     def expr(self, e: Expr) -> Expr:
         new = self.replace_expr(e)

@@ -13,7 +13,7 @@ typedef struct { unsigned char *counters; int64_t stride, tid, n; } gradc_team;
 typedef struct { int64_t turn, task; } gradc_turn;
 
 /* takes one of the `tasks` tasks of the kernel with this number; 0: all are taken */
-static int gradc_take(const gradc_team *team, int64_t kernel, int64_t tasks, gradc_turn *t)
+GRADC_APART int gradc_take(const gradc_team *team, int64_t kernel, int64_t tasks, gradc_turn *t)
 {
     for (; t->turn < team->n; t->turn++) {
         const int64_t owner = (team->tid + t->turn) % team->n;
@@ -30,7 +30,7 @@ static int gradc_take(const gradc_team *team, int64_t kernel, int64_t tasks, gra
 }
 
 /* what the threads have written before it, all of them can read after it */
-static void gradc_barrier(int64_t n)
+GRADC_APART void gradc_barrier(int64_t n)
 {
     (void)n;
 #if defined(_OPENMP)
