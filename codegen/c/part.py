@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from gradc.codegen.c.names import Names
@@ -20,6 +21,27 @@ COUNTER_BYTES = 8
 LINE_BYTES = 64
 # Threads that the default work area has room for, where the program has use for more.
 DEFAULT_THREADS = 8
+
+
+# Calls of one function: where there are more, there are more functions.
+PIECE = 24
+RECORD = "    gradc_record *const record = (gradc_record *)work;"
+COMMIT = ["    if (record->kind != 0) return; /* nothing of the state is written yet */"]
+
+
+@dataclass(slots=True)
+class _Run:
+    """Calls that stand together.
+
+    Attributes:
+        kernel: the number of the counter of a call that is divided.
+        barrier, commits: what comes before them.
+    """
+
+    calls: list[ir.Invoke]
+    kernel: int
+    barrier: bool
+    commits: bool
 
 
 class Layout:
@@ -58,92 +80,110 @@ class PartPrinter:
         self.functions, self.constants = functions, constants
         self.scope = Names(taken=PART_NAMES, outer=printer.file_scope)
         self.fails = any(f.fails for f in module.funcs)
+        self.order = {slot: n for n, slot in enumerate(module.slots)}
 
     def text(self, name: str) -> str:
-        """The function `<name>_part`."""
-        parameters = [
-            "const void *const *in", "void *const *out", "unsigned char *work", "int64_t tid",
-            "int64_t n",
-        ]  # fmt: skip
-        what = "what thread `tid` of `n` does" if self.layout.threaded else "the whole program"
-        lines = [*block_comment([what]), *wrap_list(f"static void {name}_part(", parameters, ")")]
-        lines += ["{", *self.variables(), *self.slot_pointers()]
-        lines += self.calls()
+        """The function `<name>_part`; of long programs in pieces, since compilers take more than
+        twice the time for twice as long a function."""
+        runs = list(self.runs())
+        if len(self.module.calls) <= PIECE:
+            what = "what thread `tid` of `n` does" if self.layout.threaded else "the whole program"
+            return self.function("static", f"{name}_part", what, runs)
+        pieces = _pieces(runs)
+        parts: list[str] = []
+        body: list[str] = []
+        for n, piece in enumerate(pieces, 1):
+            if piece[0].commits:
+                body += COMMIT
+                piece[0].commits = False
+            apart = self.printer.use("GRADC_APART")
+            what = f"piece {n} of {len(pieces)} of what thread `tid` of `n` does"
+            parts.append(self.function(apart, f"{name}_part_{n}", what, piece))
+            body.append(f"    {name}_part_{n}(in, out, work, tid, n);")
+        if COMMIT[0] in body:
+            body.insert(0, RECORD)
+        head = _head("static", f"{name}_part", "what thread `tid` of `n` does, piece by piece")
+        return "\n\n".join([*parts, "\n".join([*head, "{", *body, "}"])])
+
+    def function(self, kind: str, name: str, what: str, runs: Sequence[_Run]) -> str:
+        """One function that makes these calls."""
+        calls = [call for run in runs for call in run.calls]
+        lines = [*_head(kind, name, what), "{", *self.variables(calls), *self.slot_pointers(calls)]
+        phase = None
+        for run in runs:
+            if run.barrier:
+                lines.append(f"    {self.printer.use('gradc_barrier')}(n);")
+            lines += COMMIT if run.commits else []
+            if run.calls[0].note.phase != phase:
+                phase = run.calls[0].note.phase
+                lines.append(f"    /* {phase.value} */")
+            lines += self.run(run.calls, run.kernel)
         return "\n".join([*lines, "}"])
 
     # ---- what it stands on ----------------------------------------------------------------------
 
-    def variables(self) -> Iterator[str]:
-        layout = self.layout
-        used = {_table(s) for s in self.slots()} | ({"work"} if self.fails else set())
-        used |= {"work"} if layout.threaded or "own" in used else set()
+    def variables(self, calls: Sequence[ir.Invoke]) -> Iterator[str]:
+        layout, slots = self.layout, _slots(calls)
+        record = any(c.func.fails for c in calls) or (self.fails and self.whole(calls))
+        takes = any(c.func.tasks for c in calls)
+        used = {_table(s) for s in slots}
+        used |= {"work"} if record or takes or "own" in used else set()
         for table in ("in", "out", "work"):
             if table not in used:
                 yield f"    (void){table};"
-        if self.fails:
-            yield "    gradc_record *const record = (gradc_record *)work;"
-        if layout.threaded:
+        if record:
+            yield RECORD
+        if takes:
             self.printer.use("gradc_take")
             area = f"work + {layout.shared_bytes}"
             yield f"    const gradc_team team = {{{area}, {layout.private_bytes}, tid, n}};"
-        else:
+        elif not layout.threaded:
             yield "    (void)tid, (void)n;"
-        if any(s.place is ir.Place.PRIVATE for s in self.slots()):
+        else:
+            yield "    (void)n;"
+        if any(s.place is ir.Place.PRIVATE for s in slots):
             start = layout.shared_bytes + layout.counter_bytes
             mine = f" + tid * {layout.private_bytes}" if layout.threaded else ""
             yield f"    unsigned char *const own = work + {start}{mine};"
 
-    def slots(self) -> dict[ir.Slot, None]:
-        return dict.fromkeys(slot for call in self.module.calls for slot in call.args)
+    def whole(self, calls: Sequence[ir.Invoke]) -> bool:
+        return len(calls) == len(self.module.calls)
 
-    def slot_pointers(self) -> Iterator[str]:
+    def slot_pointers(self, calls: Sequence[ir.Invoke]) -> Iterator[str]:
         """A typed pointer for every array a call uses."""
-        used = self.slots()
-        written = {
-            slot
-            for call in self.module.calls
-            for slot, p in zip(call.args, call.func.params)
-            if p.written
-        }
-        for slot in self.module.slots:
-            if slot in used and slot not in self.constants:
-                name = self.scope.pick(slot, slot.name, "v")
-                const = "" if slot in written else "const "
-                table = _table(slot)
-                by_index = table in ("in", "out")
-                place = f"{table}[{slot.index}]" if by_index else f"({table} + {slot.offset})"
-                kind = f"{const}{slot.dtype.c_storage} *"
-                yield from wrap(f"    {kind}const {name} = ({kind}){place};")
+        used = _slots(calls)
+        written = {s for c in calls for s, p in zip(c.args, c.func.params) if p.written}
+        for slot in sorted(used, key=self.order.__getitem__):
+            if slot in self.constants:
+                continue
+            name = self.scope.pick(slot, slot.name, "v")
+            const = "" if slot in written else "const "
+            table = _table(slot)
+            by_index = table in ("in", "out")
+            place = f"{table}[{slot.index}]" if by_index else f"({table} + {slot.offset})"
+            kind = f"{const}{slot.dtype.c_storage} *"
+            yield from wrap(f"    {kind}const {name} = ({kind}){place};")
 
     # ---- calls ----------------------------------------------------------------------------------
 
-    def calls(self) -> Iterator[str]:
-        numbered = list(enumerate(self.module.calls))
-        phase = None
-        segment = numbered[0][1].segment if numbered else 0
-        for _, group in groupby(numbered, key=self.group):
-            run = list(group)
-            number, first = run[0]
-            if self.layout.threaded and first.segment != segment:
-                yield f"    {self.printer.use('gradc_barrier')}(n);"
-                segment = first.segment
-            if number == self.module.commit and self.fails:
-                yield (
-                    "    if (record->kind != 0) return; /* nothing of the state is written yet */"
-                )
-            if first.note.phase != phase:
-                phase = first.note.phase
-                yield f"    /* {phase.value} */"
-            yield from self.run([call for _, call in run], self.kernel_number(number))
+    def runs(self) -> Iterator[_Run]:
+        """The calls in groups of those that stand together."""
+        segment = self.module.calls[0].segment if self.module.calls else 0
+        kernel = 0
+        for _, group in groupby(enumerate(self.module.calls), key=self.group):
+            numbers, calls = zip(*group)
+            first = calls[0]
+            barrier = self.layout.threaded and first.segment != segment
+            segment = first.segment
+            commits = self.fails and numbers[0] == self.module.commit
+            yield _Run(list(calls), kernel, barrier, commits)
+            kernel += first.func.tasks > 0
 
     def group(self, item: tuple[int, ir.Invoke]) -> tuple[object, ...]:
         """Calls that stand together: by one thread, of one phase, not across the commit point."""
         number, call = item
         alone = number if call.func.tasks or not self.layout.threaded else -1
         return call.segment, call.note.phase, number >= self.module.commit, alone
-
-    def kernel_number(self, number: int) -> int:
-        return sum(c.func.tasks > 0 for c in self.module.calls[:number])
 
     def run(self, calls: Sequence[ir.Invoke], kernel: int) -> Iterator[str]:
         first = calls[0]
@@ -170,6 +210,31 @@ class PartPrinter:
         if call.func.tasks:
             arguments.append("t.task")
         return wrap_list(f"{head}{self.functions[call.func]}(", arguments or [""], ");")
+
+
+def _head(kind: str, name: str, what: str) -> list[str]:
+    parameters = [
+        "const void *const *in", "void *const *out", "unsigned char *work", "int64_t tid",
+        "int64_t n",
+    ]  # fmt: skip
+    return [*block_comment([what]), *wrap_list(f"{kind} void {name}(", parameters, ")")]
+
+
+def _pieces(runs: Sequence[_Run]) -> list[list[_Run]]:
+    """Groups of about PIECE calls, one of which begins at the commit point."""
+    pieces: list[list[_Run]] = []
+    room = 0
+    for run in runs:
+        if not pieces or len(run.calls) > room or run.commits:
+            pieces.append([])
+            room = PIECE
+        pieces[-1].append(run)
+        room -= len(run.calls)
+    return pieces
+
+
+def _slots(calls: Sequence[ir.Invoke]) -> dict[ir.Slot, None]:
+    return dict.fromkeys(slot for call in calls for slot in call.args)
 
 
 def _table(slot: ir.Slot) -> str:

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "plan"))
 from small_programs import Maker
 
 
-def many_kernels(n: int = 12) -> Graph:
+def many_kernels(n: int = 30) -> Graph:
     """Products of different sizes one after the other, so that no two are alike."""
     m = Maker("many")
     h = m.input((9, 8), "x")

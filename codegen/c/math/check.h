@@ -32,8 +32,8 @@ GRADC_COLD void gradc_fail(gradc_record *record, int64_t kind, int64_t eqn, int6
 }
 
 /* how many of b's n arrays share a byte with a */
-static int64_t gradc_overlaps(const void *a, size_t a_bytes, const void *const *b,
-                              const size_t *b_bytes, int64_t n)
+GRADC_APART int64_t gradc_overlaps(const void *a, size_t a_bytes, const void *const *b,
+                                   const size_t *b_bytes, int64_t n)
 {
     const uintptr_t start = (uintptr_t)a;
     int64_t count = 0;
@@ -45,8 +45,8 @@ static int64_t gradc_overlaps(const void *a, size_t a_bytes, const void *const *
 }
 
 /* how many of n arrays with elements are NULL or not aligned to their elements */
-static int64_t gradc_unusable(const void *const *p, const size_t *bytes, const size_t *align,
-                              int64_t n)
+GRADC_APART int64_t gradc_unusable(const void *const *p, const size_t *bytes, const size_t *align,
+                                   int64_t n)
 {
     int64_t count = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -57,7 +57,7 @@ static int64_t gradc_unusable(const void *const *p, const size_t *bytes, const s
 }
 
 /* state that is read and then overwritten starts as a copy, where it is not the same array */
-static void gradc_copy(void *to, const void *from, size_t bytes)
+GRADC_APART void gradc_copy(void *to, const void *from, size_t bytes)
 {
     unsigned char *const a = (unsigned char *)to;
     const unsigned char *const b = (const unsigned char *)from;
