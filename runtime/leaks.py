@@ -66,7 +66,9 @@ def _parts(value: Any) -> Iterator[Any]:
             if cell != types.CellType():
                 yield cell.cell_contents
     else:
-        yield from optree.tree_leaves(getattr(value, "__dict__", None) or {}, none_is_leaf=True)
+        attributes = getattr(value, "__dict__", None) or {}
+        for attribute in attributes.values():
+            yield from optree.tree_leaves(attribute, none_is_leaf=True)
         for kind in type(value).__mro__:
             for slot in getattr(kind, "__slots__", ()) if kind.__module__ != "builtins" else ():
                 yield getattr(value, slot, None)

@@ -228,7 +228,7 @@ class FunctionNode(Node):
                 operands=[f"input     {wanted}", f"gradient  {g.type}"],
             )
         g = sum_to_shape(g, wanted.shape)
-        return g if g.dtype is wanted.dtype else ops.cast(g, dtype=wanted.dtype)
+        return g if g.dtype is wanted.dtype else ops.cast(g, dtype=wanted.dtype)  # type: ignore[no-any-return]
 
 
 class Function:
