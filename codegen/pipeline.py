@@ -32,7 +32,7 @@ Pass: TypeAlias = Callable[[Graph], Graph]
 
 # The second round finds what only shows once equal eqns are one (indices checked before).
 PASSES_C: tuple[Pass, ...] = (
-    dce, simplify, fold, cse, simplify, layout, fold, cse, masks, dce,
+    dce, cse, simplify, fold, cse, simplify, layout, fold, cse, masks, dce,
 )  # fmt: skip
 
 # XLA does the same work again, and better on its own forms; less text compiles faster.

@@ -21,7 +21,7 @@ from typing import Any
 import cffi
 
 from gradc.codegen.c.module import CModule
-from gradc.codegen.c.target import ABI_VERSION
+from gradc.codegen.c.target import ABI_VERSION, QUICK_FLAG
 from gradc.runtime.cache import Recipe, Store, store
 from gradc.runtime.toolchain import find_compiler
 from gradc.tracer.config import config, default_threads
@@ -166,26 +166,31 @@ _libraries: dict[str, Library] = {}
 _loading = threading.Lock()
 
 
-def recipe_of(module: CModule) -> Recipe:
-    """How this module is compiled here.
+def recipe_of(module: CModule, mode: str = "fast-run") -> Recipe:
+    """How this module is compiled here, for speed or (mode "fast-compile") quickly.
 
     Raises:
         CompilerNotFound: there is no C compiler.
     """
     compiler = find_compiler(store().root)
     flags = compiler.flags(module.key_text)
+    if mode == "fast-compile":
+        flags = (*flags, QUICK_FLAG)
     return Recipe(module.name, module.source, module.key_text, compiler, flags)
 
 
-def load_module(module: CModule) -> Library:
+def load_module(module: CModule, mode: str = "fast-run") -> Library:
     """The library of a C module: known to this process, or in the cache, or compiled now.
+
+    Args:
+        mode: see `recipe_of`.
 
     Raises:
         CompilerNotFound, CompileError: it cannot be compiled.
         ExecutionError: it cannot be loaded, or is not what it should be.
     """
     try:
-        recipe = recipe_of(module)
+        recipe = recipe_of(module, mode)
         known = _libraries.get(recipe.key)
         if known is None:
             known = _obtain(recipe, store())

@@ -11,6 +11,8 @@ from gradc.tracer.errors import ArgumentError, NotSupported
 from gradc.tracer.graph.source import user_location
 
 BACKENDS = ("c", "jax", "numpy")
+# What the C compiler is asked for: programs that run fast, or programs that are there soon.
+MODES = ("fast-run", "fast-compile")
 # Checks that are always made; naming them changes nothing, so it is refused.
 ALWAYS = ("index", "division", "assert")
 
@@ -23,17 +25,23 @@ class Target:
         backend: one of `BACKENDS`.
         checks: what floating-point results are watched for: `"nan"`, `"inf"`.
         reproducible: whether the bits may not depend on the machine.
+        mode: one of `MODES`.
     """
 
     backend: str = "c"
     checks: tuple[str, ...] = ()
     reproducible: bool = False
+    mode: str = MODES[0]
 
     def check(self) -> None:
         """Raise ArgumentError for what there is not, or cannot be promised."""
         if self.backend not in BACKENDS:
             raise ArgumentError(
                 f"backend {self.backend!r} is none of {', '.join(BACKENDS)}", loc=user_location()
+            )
+        if self.mode not in MODES:
+            raise ArgumentError(
+                f"mode {self.mode!r} is none of {', '.join(MODES)}", loc=user_location()
             )
         for kind in self.checks:
             if kind not in TESTS:
@@ -86,11 +94,12 @@ def read_options(
     keep_grads: bool,
     checks: str | Iterable[str],
     reproducible: bool,
+    mode: str,
 ) -> Options:
     """The parameters of `gradc.compile`, checked as far as they go without the function.
 
     Raises:
-        ArgumentError: an unknown backend or check, or a promise the backend cannot keep.
+        ArgumentError: an unknown backend, check or mode, or a promise the backend cannot keep.
         NotSupported: `dynamic` is given.
     """
     if dynamic is not None:
@@ -100,7 +109,7 @@ def read_options(
             hint="leave it out: every size is compiled once, at its first call, and kept; where "
             "sizes vary much, pad them to a few",
         )
-    target = Target(backend, tuple(sorted(set(_names(checks)))), bool(reproducible))
+    target = Target(backend, tuple(sorted(set(_names(checks)))), bool(reproducible), mode)
     target.check()
     return Options(
         target, frozenset(_names(static_argnames)), frozenset(_names(donate_argnames)), keep_grads

@@ -103,6 +103,8 @@ def _summary(subject: Subject) -> Iterator[str]:
     rows = [("backend", subject.target.backend), ("eqns", f"{len(subject.graph.eqns):,}")]
     if subject.target.checks:
         rows.append(("watched for", ", ".join(subject.target.checks)))
+    if subject.target.mode != "fast-run":
+        rows.append(("mode", subject.target.mode))
     if subject.target.reproducible:
         rows.append(("reproducible", "the same bits on every target"))
     if subject.cost is not None:

@@ -56,7 +56,7 @@ def _make_executable(graph: Graph, target: Target, seconds: dict[str, float]) ->
     if config.dump:
         texts = {"stages": "\n\n".join(map(str, lowering.passes)), "c": module.source}
         _dump(config.dump, module.name, texts)
-    return CExecutable(graph, module, load_module(module))
+    return CExecutable(graph, module, load_module(module, target.mode))
 
 
 def _dump(folder: str, name: str, texts: dict[str, str]) -> None:

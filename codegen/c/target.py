@@ -26,6 +26,8 @@ REASONS: dict[str, str] = {
     "-DGRADC_OPENMP_SIMD": "tells the text so: there is no predefined macro for it",
 }
 FLAGS: tuple[str, ...] = tuple(REASONS)
+# In place of -O3 where the time of compiling matters more than that of running.
+QUICK_FLAG = "-O1"
 SHARED_FLAGS: tuple[str, ...] = ("-fPIC", "-shared", "-fvisibility=hidden")
 THREAD_FLAGS: tuple[str, ...] = ("-fopenmp",)
 WARNING_FLAGS: tuple[str, ...] = ("-Wall", "-Wextra", "-Werror")

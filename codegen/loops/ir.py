@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cache
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -108,7 +108,7 @@ class Local:
 # ---- expressions -------------------------------------------------------------------------------
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _bits(text: str, value: bool | int | float, dtype: DType) -> bytes:
     """The bits of a number; the text tells -0.0 from 0.0 and 1 from 1.0 and True."""
     return np.asarray(value, dtype.numpy).tobytes()

@@ -104,7 +104,7 @@ def test_stages_are_recorded() -> None:
     stages: list[Stage] = []
     run_passes(parse_graph(CHAIN), PASSES_C, verify=True, record=stages)
     assert [s.name for s in stages] == [p.__name__ for p in PASSES_C]
-    text = str(stages[1])
+    text = str(stages[2])
     assert text.startswith("# after simplify (")
     assert "5 -> 0 eqns)\ngraph f(x: f32[3])" in text
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from gradc.tracer.graph.printer import format_graph
 from gradc.tracer.graph.source import Location
-from gradc.tracer.graph.types import TensorType
+from gradc.tracer.graph.types import DType, TensorType
 
 if TYPE_CHECKING:
     from gradc.tracer.ops.primitive import Primitive
@@ -45,6 +46,12 @@ class Var:
         return f"{self.name or f'%{self.id}'}: {self.type}"
 
 
+@lru_cache(maxsize=4096)
+def _literal_key(text: str, value: bool | int | float, dtype: DType) -> tuple[DType, bytes]:
+    """The text tells -0.0 from 0.0 and 1 from 1.0 and True, which are equal as numbers."""
+    return dtype, np.asarray(value, dtype.numpy).tobytes()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Literal:
     """A 0-d constant. Equal literals have equal bits, so -0.0 and 0.0 differ and NaN equals NaN."""
@@ -55,7 +62,7 @@ class Literal:
     @property
     def key(self) -> tuple[Any, ...]:
         """A hashable identity: dtype and bits."""
-        return self.type.dtype, np.asarray(self.value, self.type.dtype.numpy).tobytes()
+        return _literal_key(repr(self.value), self.value, self.type.dtype)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Literal) and self.key == other.key
