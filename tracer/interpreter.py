@@ -391,7 +391,7 @@ _FLOAT_ONLY = frozenset(
     {
         ops.div, ops.sqrt, ops.rsqrt, ops.exp, ops.expm1, ops.log, ops.log1p, ops.sin, ops.cos,
         ops.tan, ops.asin, ops.acos, ops.atan, ops.sinh, ops.cosh, ops.tanh, ops.asinh, ops.acosh,
-        ops.atanh, ops.erf, ops.erfinv, ops.lgamma, ops.digamma, ops.atan2,
+        ops.atanh, ops.sigmoid, ops.erf, ops.erfinv, ops.lgamma, ops.digamma, ops.atan2,
     }
 )  # fmt: skip
 # The sum and the product of bools are bools, as in torch; other arithmetic takes no bool.

@@ -1,6 +1,7 @@
 """One JAX rule per primitive: the same meaning as the NumPy rules, over `jax.lax` and `jax.numpy`.
 
     jax_rule[ops.tanh] = lax.tanh
+jax_rule[ops.sigmoid] = lax.logistic
 
 A rule takes the operands and the eqn's parameters. What can fail (an index, an integer division)
 computes something harmless here; the condition is watched by `emit`, which raises on the host.
@@ -50,6 +51,7 @@ jax_rule[ops.atan] = lax.atan
 jax_rule[ops.sinh] = lax.sinh
 jax_rule[ops.cosh] = lax.cosh
 jax_rule[ops.tanh] = lax.tanh
+jax_rule[ops.sigmoid] = lax.logistic
 jax_rule[ops.asinh] = lax.asinh
 jax_rule[ops.acosh] = lax.acosh
 jax_rule[ops.atanh] = lax.atanh

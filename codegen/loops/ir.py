@@ -46,7 +46,7 @@ from gradc.tracer.graph.types import DType, bool_, int64
 UNARY = (
     "neg", "abs", "sign", "floor", "ceil", "trunc", "round", "sqrt", "rsqrt", "exp", "expm1",
     "log", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh",
-    "acosh", "atanh", "erf", "erfinv", "lgamma", "digamma", "bitwise_not",
+    "acosh", "atanh", "sigmoid", "erf", "erfinv", "lgamma", "digamma", "bitwise_not",
 )  # fmt: skip
 # Two operands of one dtype, result of it. Integer division by zero gives 0.
 BINARY = (

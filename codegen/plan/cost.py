@@ -40,6 +40,7 @@ MAX_ROOTS = 48
 
 _EXPENSIVE: dict[Primitive, int] = {
     **dict.fromkeys((ops.exp, ops.log, ops.sin, ops.cos, ops.atan), 12),
+    ops.sigmoid: 16,
     **dict.fromkeys((ops.expm1, ops.log1p, ops.tanh, ops.sinh, ops.cosh, ops.tan, ops.erf), 20),
     **dict.fromkeys((ops.asin, ops.acos, ops.asinh, ops.acosh, ops.atanh, ops.erfinv), 25),
     **dict.fromkeys((ops.pow, ops.atan2, ops.lgamma, ops.digamma), 40),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from math import prod
 
+from gradc.codegen.loops.index import Index
 from gradc.codegen.plan import cost
 from gradc.codegen.plan.access import Walker
 from gradc.codegen.plan.kernel import Kernel, Root, RootKind, Stage
@@ -164,7 +165,7 @@ def _collect_members(kernel: Kernel, p: Partition) -> None:
     """The eqns computed in the kernel in the graph's order, what it reads from outside, and its
     cost."""
     eqns: dict[int, Eqn] = {}
-    reads: dict[Var, None] = {}
+    reads: dict[Var, int] = {}
     for root in kernel.roots:
         if root.eqn is not None and root.kind is not RootKind.CHECK:
             eqns[root.eqn.id] = root.eqn
@@ -173,10 +174,18 @@ def _collect_members(kernel: Kernel, p: Partition) -> None:
         for read in root.reads:
             owner = p.roots.of.get(read.leaf)
             if owner is None or owner.kernel is not kernel:
-                reads[read.leaf] = None
+                reads[read.leaf] = reads.get(read.leaf, 0) + elements(read.offset)
         if root.kind is RootKind.CHECK and root.eqn is not None and root.eqn.id not in eqns:
             eqns[root.eqn.id] = root.eqn
     kernel.members = sorted(eqns.values(), key=lambda e: p.values.positions[e.id])
     kernel.reads = list(reads)
-    kernel.bytes = sum(cost.nbytes(v.type) for v in reads)
+    kernel.bytes = sum(
+        min(cost.nbytes(v.type), n * v.type.dtype.itemsize) for v, n in reads.items()
+    )
     kernel.flops = sum(cost.flops(e) for e in kernel.members)
+
+
+def elements(offset: Index) -> int:
+    """How many places an offset takes at most, all its variables running."""
+    places = prod(atom.hi - atom.lo + 1 for atom, _ in offset.terms)
+    return min(places, offset.hi - offset.lo + 1)

@@ -31,7 +31,7 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 DTYPES = (float32, float32, float32, float64, int32, int64, int8, uint8, bool_)
 FLOAT_UNARY = (
     ops.neg, ops.abs, ops.sign, ops.floor, ops.ceil, ops.sqrt, ops.exp, ops.log1p, ops.sin,
-    ops.tanh, ops.round, ops.trunc, ops.rsqrt,
+    ops.tanh, ops.sigmoid, ops.round, ops.trunc, ops.rsqrt,
 )  # fmt: skip
 INT_UNARY = (ops.neg, ops.abs, ops.sign, ops.bitwise_not)
 FLOAT_BINARY = (ops.add, ops.sub, ops.mul, ops.div, ops.maximum, ops.minimum, ops.atan2)

@@ -77,6 +77,7 @@ PLAUSIBLE: dict[str, Callable[[Rule], Rule]] = {
     "log1p": formula(lambda x: np.log(x + x.dtype.type(1))),
     "sinh": formula(lambda x: (np.exp(x) - np.exp(-x)) * x.dtype.type(0.5)),
     "tanh": formula(lambda x: x.dtype.type(1) - 2 / (np.exp(2 * x) + 1)),
+    "sigmoid": formula(lambda x: np.exp(x) / (np.exp(x) + x.dtype.type(1))),  # overflows
     "asinh": formula(lambda x: np.log(x + np.sqrt(x * x + 1))),
     "atan2": formula(lambda x, y: np.arctan(x / y)),
     "floor_divide": formula(towards_zero), "trunc_divide": instead("floor_divide"),

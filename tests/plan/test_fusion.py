@@ -138,3 +138,13 @@ def test_a_plan_prints_with_its_lines() -> None:
     text = str(plan_graph(softmax()))
     assert "kernel 0  forward  4 rows: reduce_max + sub + exp + reduce_sum + div" in text
     assert "    a: f32[4] = reduce_max(x, axes=(1,))" in text
+
+
+def test_only_the_part_that_is_read_counts() -> None:
+    """A step of a recurrent net reads its slice of the inputs and not all of them."""
+    m = Maker("step")
+    x, w = m.input((16, 64, 32), "x"), m.input((32, 8), "w")
+    now = m.slice(x, start=(0, 5, 0), stop=(16, 6, 32), step=(1, 1, 1))
+    graph = m.b.finish([m.tanh(m.dot(m.reshape(now, shape=(16, 32)), w, 1, 0))])
+    (kernel,) = plan_graph(graph).kernels
+    assert kernel.bytes == 4 * (16 * 32 + 32 * 8)

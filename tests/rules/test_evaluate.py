@@ -75,6 +75,10 @@ def _sinh(x: float) -> float:
     return x if math.isinf(x) else math.sinh(x)
 
 
+def _logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x > -700 else math.exp(max(x, -800.0))
+
+
 UNARY: dict[str, tuple[Callable[[float], float], float]] = {
     "neg": (operator.neg, 0), "abs": (abs, 0), "sqrt": (math.sqrt, 0),
     "sign": (lambda x: float((x > 0) - (x < 0)), 0),
@@ -87,7 +91,7 @@ UNARY: dict[str, tuple[Callable[[float], float], float]] = {
     "log1p": (lambda x: -INF if x == -1 else math.log1p(x), 4),
     "sin": (math.sin, 4), "cos": (math.cos, 4), "tan": (math.tan, 4),
     "asin": (math.asin, 4), "acos": (math.acos, 4), "atan": (math.atan, 4),
-    "sinh": (_sinh, 4), "cosh": (math.cosh, 4), "tanh": (math.tanh, 4),
+    "sinh": (_sinh, 4), "cosh": (math.cosh, 4), "tanh": (math.tanh, 4), "sigmoid": (_logistic, 4),
     "asinh": (math.asinh, 4), "acosh": (math.acosh, 4),
     "atanh": (lambda x: math.copysign(INF, x) if abs(x) == 1 else math.atanh(x), 4),
     "erf": (math.erf, 1),

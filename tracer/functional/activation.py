@@ -37,19 +37,13 @@ from gradc.tracer.functional.math import (
 )
 from gradc.tracer.graph import dims
 from gradc.tracer.graph.source import user_location
-from gradc.tracer.interpreter import as_tensor, full
+from gradc.tracer.interpreter import as_tensor, elementwise, full
 from gradc.tracer.tensor import Tensor
 
 
-@composite("sigmoid")
 def sigmoid(input: Any) -> Tensor:
     """1 / (1 + exp(-x))."""
-    x = floating(input)
-    positive = ge(x, 0)
-    tail = decay(x, positive)
-    # exp(-x) alone would overflow for very negative x, and its gradient become NaN.
-    top = ops.select(positive, full(x.shape, 1, x.dtype), tail)
-    return ops.div(top, add(tail, 1))  # type: ignore[no-any-return]
+    return elementwise(ops.sigmoid, input)  # type: ignore[no-any-return]
 
 
 def log1p_exp(x: Tensor) -> Tensor:

@@ -52,6 +52,7 @@ from gradc.tracer.ops.elementwise import (
     select,
     shift_left,
     shift_right,
+    sigmoid,
     sign,
     sin,
     sinh,
@@ -100,7 +101,6 @@ __all__ = [
     "isnan", "le", "lgamma", "log", "log1p", "lt", "maximum", "minimum", "mul", "ne", "neg",
     "pad", "permute", "pow", "reduce_all", "reduce_any", "reduce_max", "reduce_min",
     "reduce_prod", "reduce_sum", "remainder", "reshape", "round", "rsqrt", "scatter", "select",
-    "shift_left", "shift_right", "sign", "sin", "sinh", "slice", "sort", "sqrt", "sub", "tan",
-    "tanh", "threefry2x32", "trunc", "trunc_divide", "window",
-    "window_max",
+    "shift_left", "shift_right", "sigmoid", "sign", "sin", "sinh", "slice", "sort", "sqrt", "sub",
+    "tan", "tanh", "threefry2x32", "trunc", "trunc_divide", "window", "window_max",
 ]  # fmt: skip

@@ -36,6 +36,12 @@ def _rsqrt(x: Array) -> Array:
     return np.asarray(np.reciprocal(np.sqrt(x)))
 
 
+def _sigmoid(x: Array) -> Array:
+    """exp(-x) alone would overflow for very negative x."""
+    tail = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0, tail, tail.dtype.type(1)) / (tail + tail.dtype.type(1)))
+
+
 def _check(p: Array, *, message: str) -> tuple[()]:
     if not np.all(p):
         raise check_failed(message)
@@ -64,6 +70,7 @@ evaluate[ops.atan] = np.arctan
 evaluate[ops.sinh] = np.sinh
 evaluate[ops.cosh] = np.cosh
 evaluate[ops.tanh] = np.tanh
+evaluate[ops.sigmoid] = _sigmoid
 evaluate[ops.asinh] = np.arcsinh
 evaluate[ops.acosh] = np.arccosh
 evaluate[ops.atanh] = np.arctanh
