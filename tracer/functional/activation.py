@@ -84,8 +84,9 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
         raise ArgumentError(
             "approximate argument must be either none or tanh.", loc=user_location()
         )
-    inner = mul(add(x, mul(mul(mul(x, x), x), 0.044715)), _math.sqrt(2 / _math.pi))
-    return mul(mul(x, 0.5), add(tanh(inner), 1.0))
+    # (1 + tanh(u)) / 2 is sigmoid(2u), which does not cancel where u is far below 0.
+    inner = mul(add(x, mul(mul(mul(x, x), x), 0.044715)), _math.sqrt(8 / _math.pi))
+    return mul(x, sigmoid(inner))
 
 
 @composite("silu")
