@@ -49,6 +49,7 @@ class Partition:
         state: output value -> the state input it replaces.
         state_readers: state input -> kernels that read its old value.
         scalar_kernels: the kernel that computed a scalar last.
+        apart: why a root does not run in the kernel of another whose value it reads.
     """
 
     values: Values
@@ -59,6 +60,7 @@ class Partition:
     state_readers: dict[Var, dict[Kernel, None]]
     created: int = 0
     scalar_kernels: list[Kernel] = field(default_factory=list)
+    apart: dict[tuple[Root, Root], str] = field(default_factory=dict)
 
     def phase_of(self, root: Root) -> Phase:
         return root.eqn.phase if root.eqn is not None else Phase.UPDATE
@@ -88,6 +90,11 @@ def place(root: Root, p: Partition) -> None:
             home = kernel
             _join(root, kernel, found, p)
             break
+    for kernel in candidates:
+        own = _reads_of(root, kernel, p)
+        if kernel is not home and own:
+            reason = why_apart(root, kernel, p)
+            p.apart |= {(root, owner): reason for _, owner in own}
     if home is None:
         _join(root, *_new_kernel(root, p), p)
     else:
@@ -113,6 +120,30 @@ def _row_bytes(root: Root) -> int:
     rows = max(prod(root.out_shape), 1)
     assert root.eqn is not None
     return root.size // rows * root.eqn.inputs[0].type.dtype.itemsize
+
+
+def why_apart(root: Root, kernel: Kernel, p: Partition) -> str:
+    """Why the root does not run in the kernel, in words."""
+    own = _reads_of(root, kernel, p)
+    if fit(root, kernel, p) is not None:
+        if _state_conflict([root], kernel.roots, p):
+            return "every check must pass before state is written"
+        if not _may_join(root, kernel, p):
+            return "what it needs besides is only computed later"
+        return "it runs with another kernel"
+    if len(kernel.roots) >= cost.MAX_ROOTS:
+        return f"a kernel has at most {cost.MAX_ROOTS} results"
+    if kernel.kind is RootKind.STRUCTURED:
+        return "it comes from loops of its own"
+    if any(owner.exit or owner.tail for _, owner in own):
+        return "it is complete only after all rows"
+    if kernel.kind is RootKind.CONTRACTION:
+        if root.kind is RootKind.REDUCE:
+            return "a sum over a product's tiles would depend on their size"
+        return "it is read at another place than where the product's tile has it"
+    if _fit_rows(root, kernel) is None:
+        return "the loops have no rows in common"
+    return "other rows of it are read"
 
 
 # ---- candidates --------------------------------------------------------------------------------

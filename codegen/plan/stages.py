@@ -102,8 +102,20 @@ def _stored(p: Partition, consumers: dict[Root, list[Root]]) -> tuple[set[Var], 
             if outside or array or structured or hard or var in outputs:
                 stored.add(var)
                 why = p.values.kept.get(var, root.kind.value)
-                reasons.append(f"{var!r}: {why}{', read by another kernel' if outside else ''}")
+                reasons.append(f"{var!r}: {why}{_read_by(root, consumers.get(root, []), p)}")
     return stored, reasons
+
+
+def _read_by(root: Root, users: list[Root], p: Partition) -> str:
+    """By which other kernel a value is read, and why that is another."""
+    user = next((u for u in users if u.kernel is not root.kernel), None)
+    if user is None:
+        return ""
+    name = user.eqn.prim.name if user.eqn is not None else "a copy"
+    if user.kind in (RootKind.CONTRACTION, RootKind.STRUCTURED):
+        return f", read by {name}, which has loops of its own"
+    why = p.apart.get((user, root))
+    return f", read by {name} in another kernel{': ' + why if why else ''}"
 
 
 # ---- stages ------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from small_programs import (
 from gradc.codegen.loops.build import build_module
 from gradc.codegen.plan.kernel import Plan, RootKind
 from gradc.codegen.plan.planner import plan_graph
+from gradc.tracer import ops
 from gradc.tracer.graph.ir import Graph
 
 
@@ -148,3 +149,15 @@ def test_only_the_part_that_is_read_counts() -> None:
     graph = m.b.finish([m.tanh(m.dot(m.reshape(now, shape=(16, 32)), w, 1, 0))])
     (kernel,) = plan_graph(graph).kernels
     assert kernel.bytes == 4 * (16 * 32 + 32 * 8)
+
+
+def test_the_plan_says_why_kernels_stay_apart() -> None:
+    m = Maker("apart")
+    x, w = m.input((16, 32), "x"), m.input((32, 8), "w")
+    h = m.exp(m.dot(x, w, 1, 0))
+    total = m.b.op(ops.reduce_sum, h, axes=(0, 1))
+    down = m.b.op(ops.reduce_sum, h, axes=(0,))
+    graph = m.b.finish([total, m.cumsum(down, axis=0, reverse=False)])
+    reasons = "\n".join(plan_graph(graph).reasons)
+    assert "read by reduce_sum in another kernel: a sum over a product's tiles" in reasons
+    assert "read by cumsum, which has loops of its own" in reasons
