@@ -35,8 +35,10 @@ MAX_EXPRESSION_DEPTH = 60
 FEW_VECTORS = 4
 # Elements of an array that stays in the fastest cache, however it is read.
 SMALL = 4096
-# Members of one kernel.
+# Members of one kernel, and what they may cost together at one element: keeping a value is nothing
+# to so much arithmetic, and compilers take more than twice the time for twice as long a loop.
 MAX_ROOTS = 48
+MAX_KERNEL_CYCLES = 500
 
 _EXPENSIVE: dict[Primitive, int] = {
     **dict.fromkeys((ops.exp, ops.log, ops.sin, ops.cos, ops.atan), 12),

@@ -19,6 +19,7 @@ from enum import StrEnum
 from math import prod
 
 from gradc.codegen.loops.ir import Slot
+from gradc.codegen.plan import cost
 from gradc.codegen.plan.access import Read, Reads, contracted_sizes
 from gradc.codegen.plan.classify import Values
 from gradc.codegen.plan.convolution import ConvolutionTiling
@@ -87,6 +88,14 @@ class Root:
         return self.shape
 
     @property
+    def cycles(self) -> int:
+        """What it costs at one element; nothing much where there is only one."""
+        if self.size <= 1 or self.path is None:
+            return 0
+        own = cost.op_cost(self.eqn.prim) if self.eqn is not None else 0
+        return own + sum(cost.op_cost(e.prim) for e in self.path.eqns.values())
+
+    @property
     def leading(self) -> bool:
         """Whether a reduction keeps leading axes only, so that each row gives one scalar."""
         return list(self.kept) == list(range(len(self.kept)))
@@ -116,6 +125,7 @@ class Kernel:
         stages: what runs for each row, in order.
         members: the eqns computed here, in the graph's order.
         reads: the arrays read from outside.
+        cycles: what its roots cost together at one element.
         tiling: how a contraction runs.
         tasks: about how many pieces it should be divided into.
     """
@@ -132,6 +142,7 @@ class Kernel:
     flops: int = 0
     tiling: Tiling | ConvolutionTiling | None = None
     tasks: int = 1
+    cycles: int = 0
 
     def __hash__(self) -> int:
         return self.id

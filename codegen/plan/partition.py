@@ -133,6 +133,8 @@ def why_apart(root: Root, kernel: Kernel, p: Partition) -> str:
         return "it runs with another kernel"
     if len(kernel.roots) >= cost.MAX_ROOTS:
         return f"a kernel has at most {cost.MAX_ROOTS} results"
+    if _too_long(kernel, root.cycles):
+        return f"a loop of more than {cost.MAX_KERNEL_CYCLES} cycles would take long to compile"
     if kernel.kind is RootKind.STRUCTURED:
         return "it comes from loops of its own"
     if any(owner.exit or owner.tail for _, owner in own):
@@ -222,7 +224,7 @@ def fit(root: Root, kernel: Kernel, p: Partition) -> Fit | None:
     """How the root would run in this kernel."""
     if kernel.kind is RootKind.STRUCTURED or len(kernel.roots) >= cost.MAX_ROOTS:
         return None
-    if kernel.size == 0:
+    if kernel.size == 0 or _too_long(kernel, root.cycles):
         return None
     own = _reads_of(root, kernel, p)
     if any(owner.exit or owner.tail for _, owner in own):
@@ -241,6 +243,10 @@ def fit(root: Root, kernel: Kernel, p: Partition) -> Fit | None:
         return None
     local = root.kind is RootKind.REDUCE and root.leading and prod(root.out_shape) == rows
     return Fit(rows, exit=root.kind is RootKind.REDUCE and not local)
+
+
+def _too_long(kernel: Kernel, more: int) -> bool:
+    return kernel.cycles > 0 and kernel.cycles + more > cost.MAX_KERNEL_CYCLES
 
 
 def _fit_rows(root: Root, kernel: Kernel) -> int | None:
@@ -318,6 +324,7 @@ def _join(root: Root, kernel: Kernel, how: Fit, p: Partition) -> None:
     kernel.roots.append(root)
     kernel.rows = how.rows
     kernel.size = max(kernel.size, root.size)
+    kernel.cycles += root.cycles
     root.kernel, root.exit, root.tail = kernel, how.exit, how.tail
     _note_reads(root, kernel, p)
 
@@ -341,7 +348,7 @@ def merge(kept: Kernel, gone: Kernel, p: Partition) -> bool:
     """Make two kernels one, if rows agree and nothing stands between them."""
     if kept.kind is not RootKind.MAP or gone.kind is not RootKind.MAP:
         return False
-    if len(kept.roots) + len(gone.roots) > cost.MAX_ROOTS:
+    if len(kept.roots) + len(gone.roots) > cost.MAX_ROOTS or _too_long(kept, gone.cycles):
         return False
     rows = _common_rows(kept, gone)
     if rows == 0 or _state_conflict(kept.roots, gone.roots, p):
@@ -387,6 +394,7 @@ def _absorb(kept: Kernel, gone: Kernel, rows: int | None, p: Partition) -> None:
     kept.roots = sorted([*kept.roots, *gone.roots], key=lambda r: r.id)
     kept.rows = rows
     kept.size = max(kept.size, gone.size)
+    kept.cycles += gone.cycles
     p.order.merge(kept, gone)
     for root in gone.roots:
         for read in root.reads:

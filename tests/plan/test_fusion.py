@@ -18,6 +18,7 @@ from small_programs import (
 )
 
 from gradc.codegen.loops.build import build_module
+from gradc.codegen.plan import cost
 from gradc.codegen.plan.kernel import Plan, RootKind
 from gradc.codegen.plan.planner import plan_graph
 from gradc.tracer import ops
@@ -161,3 +162,16 @@ def test_the_plan_says_why_kernels_stay_apart() -> None:
     reasons = "\n".join(plan_graph(graph).reasons)
     assert "read by reduce_sum in another kernel: a sum over a product's tiles" in reasons
     assert "read by cumsum, which has loops of its own" in reasons
+
+
+def test_long_chains_are_cut_into_loops_that_compile() -> None:
+    """Every loop stays below the limit, and loops that are alike are one function."""
+    m = Maker("chain")
+    x = m.input((1000,), "x")
+    for _ in range(600):
+        x = m.mul(m.add(m.sin(x), m.full(0.25, (1000,))), x)
+    plan = plan_graph(m.b.finish([x]))
+    assert all(k.cycles <= cost.MAX_KERNEL_CYCLES for k in plan.kernels)
+    assert len(plan.kernels) > 600 * 14 // cost.MAX_KERNEL_CYCLES
+    assert any("would take long to compile" in r for r in plan.reasons)
+    assert len({f.name for f in build_module(plan).funcs}) <= 4
