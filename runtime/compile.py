@@ -24,6 +24,7 @@ from typing import Any, overload
 from gradc.codegen.passes.watch import watch
 from gradc.runtime.locks import ForkLock
 from gradc.runtime.options import Options, name_of, read_options
+from gradc.runtime.rebinding import rebound
 from gradc.runtime.report import CostAnalysis, MemoryAnalysis
 from gradc.runtime.signature import Call, read_call
 from gradc.runtime.specialization import TRACING, Specialization, Staged, trace_call
@@ -73,6 +74,16 @@ class CompiledFunction:
     def _find(self, call: Call) -> Specialization | None:
         return next((s for s in self._cache.get(call.key, ()) if s.holds()), None)
 
+    def _rebound(self, call: Call) -> Specialization | None:
+        """A specialization of which only gradients have been replaced, bound to the new ones."""
+        same = self._cache.get(call.key, [])
+        for i, specialization in enumerate(same):
+            made = rebound(specialization, call)
+            if made is not None:
+                same[i] = made
+                return made
+        return None
+
     def _specialize(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call
     ) -> Specialization:
@@ -87,7 +98,7 @@ class CompiledFunction:
                 if positions:
                     call = read_call(args, kwargs, self._parameters, self._static, positions)
                 with TRACING:
-                    known = self._find(call)
+                    known = self._find(call) or self._rebound(call)
                     if known is not None:
                         return known
                     try:

@@ -221,15 +221,41 @@ class Watch:
         return names
 
     def _number_checks(self, walk: Walk) -> list[Check]:
-        """Numbers that the program reads at every run may change; those Python read may not."""
-        return [
-            n if self._is_read_at_run(n) and n.key not in walk.mentions.strings
-            else Entry(n.owner, n.key, n.label)
-            for n in walk.numbers
-        ]  # fmt: skip
+        """Numbers that the program reads at every run may change; those Python read may not.
+
+        One that nobody can have read is not watched.
+        """
+        checks: list[Check] = []
+        for n in walk.numbers:
+            if not self._is_read_at_run(n):
+                if self._may_be_read(n, walk):
+                    checks.append(Entry(n.owner, n.key, n.label))
+            elif n.key in walk.mentions.strings:
+                checks.append(Entry(n.owner, n.key, n.label))
+            else:
+                checks.append(n)
+        return checks
 
     def _is_read_at_run(self, number: Number) -> bool:
         return (id(number.owner), number.key) in self._hyperparameters
+
+    def _may_be_read(self, number: Number, walk: Walk) -> bool:
+        """Whether any code that ran can have read a number of an optimizer."""
+        if walk.mentions.reflective or number.key in walk.mentions.strings:
+            return True
+        for code in (*self._ran, *walk.mentions.codes):
+            found = mentions(code)
+            if number.key in found.strings:
+                return True
+            reads_groups = _GROUPS in found.attributes
+            if reads_groups and (not is_own_code(code) or found.attributes & _READ_ALL_ITEMS):
+                return True
+        return False
+
+
+# Where optimizers keep their numbers; gradc's own code reads them by key, or all of them.
+_GROUPS = "param_groups"
+_READ_ALL_ITEMS = {"items", "values"}
 
 
 def _array_checks(

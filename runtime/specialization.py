@@ -11,7 +11,7 @@ of that happens after the executable has returned, so that a failed call changes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -392,10 +392,15 @@ class Specialization:
     """A compiled function for one signature and one set of guarded values."""
 
     def __init__(
-        self, staged: Staged, executable: Executable, backward: Executable | None
+        self,
+        staged: Staged,
+        executable: Executable,
+        backward: Executable | None,
+        epoch: Epoch | None = None,
     ) -> None:
         self.staged = staged
         self.executable = executable
+        self._backward = backward
         captures = staged.traced.captures
         self.storages = [c.tensor._storage for c in captures]
         self.bound: Bound = executable.bind(self.storages)
@@ -408,7 +413,7 @@ class Specialization:
         self._structure = STRUCTURE.version
         self._slots = [(s.tensor, s.initial) for s in staged.traced.grads if s.read]
         self._finals = _final_grads(staged)
-        self._epoch, self._loose = _adopt([c for c in captures if c.written is not None])
+        self._epoch, self._loose = _adopt([c for c in captures if c.written is not None], epoch)
         only = staged.results[0] if staged.result_tree is None else None
         plain = only is not None and only.source == "output" and not only.chain
         self._simple = plain and not (
@@ -417,14 +422,31 @@ class Specialization:
 
     def holds(self) -> bool:
         """Whether everything the trace depended on is as it was."""
+        for tensor, initial in self._slots:
+            if tensor._grad is not initial:
+                return False
+        return self.holds_apart_from_grads()
+
+    def holds_apart_from_grads(self) -> bool:
+        """`holds()`, whatever the gradients of captured tensors are."""
         if STRUCTURE.version != self._structure:
             if any(t._requires_grad is not flag for t, flag in self._flags):
                 return False
             self._structure = STRUCTURE.version
-        for tensor, initial in self._slots:
-            if tensor._grad is not initial:
-                return False
         return self.staged.guards.holds()
+
+    def on(self, staged: Staged) -> Specialization:
+        """The same program with other tensors as its state."""
+        made = Specialization(staged, self.executable, self._backward, self._epoch)
+        made.seconds = self.seconds
+        return made
+
+    def release(self, storages: Iterable[Storage]) -> None:
+        """These are not written by the program any more."""
+        if self._epoch is not None:
+            with TRACING:
+                for storage in storages:
+                    storage.leave(self._epoch)
 
     def explain(self) -> str:
         """Why `holds()` is false, in words."""
@@ -433,8 +455,15 @@ class Specialization:
                 return f"a captured tensor {tensor.type} has requires_grad={not flag} now"
         for tensor, initial in self._slots:
             if tensor._grad is not initial:
-                return f"the .grad of a captured tensor {tensor.type} is another object now"
+                return self._explain_grad(tensor, initial)
         return self.staged.guards.explain()
+
+    def _explain_grad(self, tensor: Tensor, initial: Any) -> str:
+        path = self.staged.guards.paths.get(id(tensor))
+        name = f"`{path}.grad`" if path else f"the .grad of a captured tensor {tensor.type}"
+        if (tensor._grad is None) != (initial is None):
+            return f"{name} is {'None' if tensor._grad is None else 'no longer None'}"
+        return f"{name} is another object now"
 
     def run(self, leaves: Sequence[Any]) -> Any:
         """One call."""
@@ -560,11 +589,13 @@ def _add_grad(leaf: Tensor, grad: Tensor) -> None:
             CONTEXT.grad = state
 
 
-def _adopt(written: Sequence[Capture]) -> tuple[Epoch | None, list[Storage]]:
+def _adopt(
+    written: Sequence[Capture], epoch: Epoch | None
+) -> tuple[Epoch | None, list[Storage]]:
     """One epoch for all written storages; those that another executable counts are returned."""
     if not written:
         return None, []
-    epoch = Epoch()
+    epoch = epoch or Epoch()
     loose = [c.tensor._storage for c in written if not c.tensor._storage.adopt(epoch)]
     return epoch, loose
 

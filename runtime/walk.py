@@ -108,7 +108,8 @@ class Walk:
         self.array_contents: list[ArrayContents] = []
         self.foreign: set[str] = set()
         self._seen: dict[int, Any] = {}
-        self._entries: set[tuple[int, Any]] = set()
+        self._runtime: set[int] = set()
+        self._entries: set[tuple[int, Any, bool]] = set()
         self._absent_globals: dict[int, tuple[dict[str, Any], set[str]]] = {}
         self._queue: collections.deque[tuple[Any, str, bool]] = collections.deque()
         self._keyed: collections.deque[tuple[dict[Any, Any], str]] = collections.deque()
@@ -129,9 +130,11 @@ class Walk:
             self._queue.append((value, path, runtime))
 
     def _visit(self, value: Any, path: str, runtime: bool) -> None:
-        if id(value) in self._seen:
+        if id(value) in self._seen and (runtime or id(value) not in self._runtime):
             return
         self._seen[id(value)] = value
+        # What is also reached past an optimizer may be read there by any key.
+        (self._runtime.add if runtime else self._runtime.discard)(id(value))
         if isinstance(value, Tensor):
             self._visit_tensor(value, path)
         elif isinstance(value, types.FunctionType):
@@ -282,8 +285,8 @@ class Walk:
         self, owner: Any, key: Any, label: str, path: str, slow: bool = False, runtime: bool = False
     ) -> None:
         value = owner[key]
-        if (id(owner), key) not in self._entries:
-            self._entries.add((id(owner), key))
+        if (id(owner), key, runtime) not in self._entries:
+            self._entries.add((id(owner), key, runtime))
             if runtime and type(value) in (int, float):
                 self.numbers.append(Number(owner, key, label))
             else:
@@ -337,6 +340,8 @@ class Walk:
             if runtime:  # here only the keys are watched together, since numbers may change
                 slow = getattr(type(value), "_gradc_structure", False)
                 self._entry(value, key, f"`{place}`", place, slow, runtime)
+            elif type(item) in (int, float) and getattr(type(value), "_gradc_structure", False):
+                self._entry(value, key, f"`{place}`", place)  # new numbers bump no counter
             else:
                 self._later(item, place)
 

@@ -82,6 +82,12 @@ class Storage:
         self.epoch = epoch
         return True
 
+    def leave(self, epoch: Epoch) -> None:
+        """Let `epoch` count no more, if it is the one that does; the version stays."""
+        if self.epoch is epoch:
+            self._writes = self.version
+            self.epoch = _STILL
+
     def sync(self) -> None:
         """Bring `array` up to date with the device.
 
