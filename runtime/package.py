@@ -383,7 +383,8 @@ class ExportedFunction:
             return new_tensor(outputs[value])
         if kind == "argument":
             leaf = leaves[value]
-            return leaf if isinstance(leaf, Tensor) else new_tensor(np.array(leaf))
+            same = isinstance(leaf, (Tensor, int, float))
+            return leaf if same else new_tensor(np.array(leaf))
         return list(self.state.values())[value] if kind == "state" else value
 
     def __repr__(self) -> str:

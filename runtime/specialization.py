@@ -525,6 +525,8 @@ class Specialization:
                 tensor = made[r.value] = new_tensor(outputs[r.value])
         elif r.source == "argument":
             tensor = leaves[r.value]
+            if isinstance(tensor, (int, float)) and not r.chain:
+                return tensor
             if not isinstance(tensor, Tensor):
                 tensor = new_tensor(np.array(tensor))
             elif r.detached:

@@ -395,6 +395,19 @@ def _comparison(prim: Primitive, otherwise: Any) -> Callable[[Tensor, Any], Any]
     return apply
 
 
+def _augmented(prim: Primitive, name: str) -> Callable[[Tensor, Any], Any]:
+    """`x += y`: in place, but for what stands for a number, which Python replaces."""
+    write_result = in_place(lambda x, y: elementwise(prim, x, y), name)
+
+    def apply(self: Tensor, other: Any) -> Any:
+        if self._weak and self._data is None:
+            return elementwise(prim, self, other)
+        return write_result(self, other)
+
+    apply.__name__ = name
+    return apply
+
+
 def _matmul(self: Tensor, other: Any) -> Any:
     if not isinstance(other, (Tensor, np.ndarray)):
         return NotImplemented
@@ -488,9 +501,7 @@ def _attach() -> None:
     for name, prim in _BINARY.items():
         setattr(Tensor, f"__{name}__", _operator(prim))
         setattr(Tensor, f"__r{name}__", _reflected(prim))
-        in_place_name = f"__i{name}__"
-        function = in_place(lambda x, y, p=prim: elementwise(p, x, y), in_place_name)
-        setattr(Tensor, in_place_name, function)
+        setattr(Tensor, f"__i{name}__", _augmented(prim, f"__i{name}__"))
     for name, prim in _COMPARISONS.items():
         otherwise = {"eq": False, "ne": True}.get(name, NotImplemented)
         setattr(Tensor, f"__{name}__", _comparison(prim, otherwise))

@@ -201,3 +201,43 @@ def test_gradients_that_do_not_fit_name_the_function(give, words, monkeypatch):
     x = gradc.ones(3, requires_grad=True)
     with pytest.raises(GradientError, match=words):
         Scaled.apply(x).sum().backward()
+
+
+@MODES
+@pytest.mark.parametrize("number", [2.5, 3, -0.0, 2**40])
+def test_a_number_that_is_returned_is_that_number(number, backend):
+    found = run(lambda x, k: (x * k, {"k": k}, k), backend, gradc.ones(1), number)
+    assert found[1]["k"] is number and found[2] is number
+
+
+@pytest.mark.parametrize("backend", ["c", "numpy"])
+@pytest.mark.parametrize(("number", "dtype"), [(2.5, gradc.float64), (3, gradc.int64)])
+def test_a_number_computed_from_numbers_is_a_tensor(number, dtype, backend):
+    found = run(lambda x, k: (x + k * 2, k * 2, k), backend, gradc.ones(1), number)
+    assert found[0].dtype is gradc.float32
+    assert found[1].dtype is dtype and found[1].shape == () and found[1].item() == 2 * number
+
+
+def test_a_view_of_a_number_is_a_tensor():
+    found = gradc.compile(lambda k: k.reshape(1), backend="numpy")(2.0)
+    assert found.tolist() == [2.0]
+
+
+@MODES
+@pytest.mark.parametrize(("number", "expected"), [(2.5, 7.5), (3, 9)])
+def test_augmented_assignment_gives_a_number_another_value(number, expected, backend):
+    def step(x, k):
+        kept = k
+        k += 1
+        k *= 2
+        k = k + kept - 2
+        return x * k, kept
+
+    found, kept = run(step, backend, gradc.ones(2), number)
+    assert found.tolist() == [expected] * 2 and kept is number
+
+
+def test_exported_functions_return_numbers_as_they_are(tmp_path):
+    gradc.aot.export(lambda x, k: (x * k, k), (gradc.ones(1), 2.0), tmp_path, name="scaled")
+    found = gradc.aot.load(tmp_path)(gradc.ones(1), 4.0)
+    assert found[0].tolist() == [4.0] and found[1] == 4.0 and type(found[1]) is float
