@@ -26,7 +26,7 @@ from gradc.runtime.locks import ForkLock
 from gradc.runtime.options import Options, name_of, read_options
 from gradc.runtime.rebinding import rebound
 from gradc.runtime.report import CostAnalysis, MemoryAnalysis
-from gradc.runtime.signature import Call, read_call
+from gradc.runtime.signature import Call, by_position, positional_names, read_call
 from gradc.runtime.specialization import TRACING, Specialization, Staged, trace_call
 from gradc.runtime.stages import Compiled, Lowered, TracedFunction, make_executable
 from gradc.tracer.context import CONTEXT
@@ -49,6 +49,7 @@ class CompiledFunction:
         self.options = options
         self._static = options.static
         self._parameters = _parameter_names(fn)
+        self._positional = positional_names(fn)
         options.check_names(self._parameters, name_of(fn))
         self._static_leaves: dict[Any, frozenset[int]] = {}
         self._cache: OrderedDict[Any, list[Specialization]] = OrderedDict()
@@ -60,6 +61,8 @@ class CompiledFunction:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if CONTEXT.trace is not None:
             return self.fn(*args, **kwargs)
+        if kwargs:
+            args, kwargs = by_position(args, kwargs, self._positional)
         call = read_call(args, kwargs, self._parameters, self._static)
         for specialization in self._cache.get(call.key, ()):
             if specialization.holds():
@@ -154,7 +157,7 @@ class CompiledFunction:
         if guarded:
             return guarded[0].explain()
         closest = min(self._cache, key=lambda key: _distance(key, call.key))
-        return _difference(closest, call)
+        return _difference(self._cache[closest][0].staged.call, call)
 
     def recompiles(self) -> list[str]:
         """Why the function was compiled again, one line each, oldest first."""
@@ -251,16 +254,42 @@ def _distance(a: tuple[Any, ...], b: tuple[Any, ...]) -> int:
     return abs(len(a) - len(b)) * 100 + sum(x != y for x, y in zip(a, b))  # type: ignore[no-any-return]
 
 
-def _difference(known: tuple[Any, ...], call: Call) -> str:
-    names = ["the structure of the arguments", "gradient mode", "the default dtype", *call.names()]
-    for i, (before, now) in enumerate(zip(known, call.key)):
-        if before != now:
-            name = names[i] if i < len(names) else "how arguments share memory"
-            return f"{name} is {_shown(now)} and was {_shown(before)}"
-    return "the number of arguments differs"
+def _difference(known: Call, call: Call) -> str:
+    before, now = known.names(), call.names()
+    if set(before) != set(now):
+        return _other_arguments(before, now)
+    if known.tree != call.tree:
+        return "the arguments lie in containers of other types"
+    names = ["gradient mode", "the default dtype", *now]
+    for name, old, new in zip(names, known.key[1:], call.key[1:]):
+        if old != new:
+            return f"{name} is {_shown(new)} and was {_shown(old)}"
+    return "arguments share memory in another way"
+
+
+def _other_arguments(before: Sequence[str], now: Sequence[str]) -> str:
+    changes = []
+    for verb, names in (("new", _without(now, before)), ("gone", _without(before, now))):
+        if names:
+            dots = ", ..." if len(names) > _NAMED else ""
+            quoted = ", ".join(f"`{n}`" for n in names[:_NAMED])
+            one = len(names) == 1
+            changes.append(f"argument{'' if one else 's'} {quoted}{dots} "
+                           f"{'is' if one else 'are'} {verb}")  # fmt: skip
+    return " and ".join(changes)
+
+
+def _without(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    return [n for n in names if n not in set(known)]
+
+
+# How many arguments a reason lists.
+_NAMED = 4
 
 
 def _shown(part: Any) -> str:
+    if isinstance(part, type):
+        return f"a run-time {part.__name__}"
     if isinstance(part, tuple) and part and isinstance(part[0], tuple):
         shape, dtype, *grad = part
         text = f"{dtype}[{','.join(map(str, shape))}]"

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,33 @@ def read_call(
         key.append(_sharing([x for x in call.leaves if isinstance(x, Tensor)]))
     call.key = tuple(key)
     return call
+
+
+def positional_names(fn: Callable[..., Any]) -> tuple[str, ...]:
+    """The parameters of a function by position; empty where its own code cannot be asked.
+
+    What a wrapper does with keywords is its own affair: only a plain function says it itself.
+    """
+    if isinstance(fn, MethodType):
+        return positional_names(fn.__func__)[1:]
+    if not isinstance(fn, FunctionType):
+        return ()
+    code = fn.__code__
+    names = code.co_varnames[: code.co_argcount]
+    # Those before the slash have no names that a keyword could say.
+    return tuple("" if i < code.co_posonlyargcount else n for i, n in enumerate(names))
+
+
+def by_position(
+    args: tuple[Any, ...], kwargs: dict[str, Any], names: Sequence[str]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same call with keywords made positional, as far as no parameter is left out before."""
+    rest, ordered = dict(kwargs), list(args)
+    for name in names[len(args) :]:
+        if name not in rest:
+            break
+        ordered.append(rest.pop(name))
+    return tuple(ordered), rest
 
 
 def _holds_container(args: Sequence[Any]) -> bool:
