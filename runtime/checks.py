@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequenc
 from itertools import chain
 from operator import attrgetter, call, is_, itemgetter
 from types import CellType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -440,10 +440,12 @@ class Together:
 
     def __init__(self, checks: Iterable[Check]) -> None:
         self.checks = list(checks)
+        self.generation = 0
         self._gather()
 
     def _gather(self) -> None:
         """Lay out the checks for the flat passes of `_same_objects`."""
+        self.generation += 1
         grouped: dict[tuple[int, bool], list[Entry | Attribute]] = {}
         views: list[Any] = []
         absent: list[Absent] = []
@@ -517,6 +519,52 @@ class Together:
         return next((c for c in self.checks if not c.holds()), None)
 
 
+# -- as rows --------------------------------------------------------------------------------------
+
+# What a row says, as in codegen/c/dispatch/guards.c: kind, owner, key, expected.
+Row: TypeAlias = tuple[int, Any, Any, Any]
+ENTRY_IS, ATTRIBUTE_IS, NUMBER_LIKE, LIST_IS, KEYS_ARE, ITEMS_ARE, ABSENT = range(7)
+
+
+def flat_rows(checks: Iterable[Check]) -> tuple[list[Row], list[Check]]:
+    """Checks as rows that need no Python to be asked, and those that are no such thing."""
+    rows, rest = [], []
+    for check in checks:
+        row = _row(check)
+        if row is None:
+            rest.append(check)
+        else:
+            rows.append(row)
+    return rows, rest
+
+
+def _row(check: Check) -> Row | None:
+    if isinstance(check, Absent):
+        if type(check.owner) is dict:
+            return ABSENT, check.owner, None, tuple(check.expected)
+    elif isinstance(check, Contents):
+        return None if check.is_large else _container_row(check)
+    elif check.expected is not MISSING:
+        if isinstance(check, Number):
+            return NUMBER_LIKE, check.owner, check.key, check.expected
+        if isinstance(check, Entry):
+            return ENTRY_IS, check.owner, check.key, check.expected
+        if isinstance(check, Attribute):
+            return ATTRIBUTE_IS, check.owner, check.key, check.expected
+    return None
+
+
+def _container_row(check: Contents) -> Row | None:
+    kind, container = type(check.container), check.container
+    if kind is list:
+        return LIST_IS, container, None, check.expected
+    if kind is dict and isinstance(check, Items):
+        if check.keys_only:
+            return KEYS_ARE, container, None, tuple(check.expected)
+        return ITEMS_ARE, container, None, tuple(chain.from_iterable(check.expected.items()))
+    return None
+
+
 def _getter(checks: Sequence[Entry | Attribute]) -> Callable[[Any], Any]:
     make = itemgetter if isinstance(checks[0], Entry) else attrgetter
     return make(*[c.key for c in checks])
@@ -529,7 +577,7 @@ def _plain_iteration(check: Contents) -> bool:
 
 
 __all__ = [
-    "LARGE", "MISSING", "SCALARS", "Absent", "ArrayContents", "ArrayForm", "Attribute", "Check",
-    "ClassEntry", "Contents", "Entry", "Items", "Number", "Outcome", "Together", "all_same", "same",
-    "same_value",
+    "ENTRY_IS", "LARGE", "MISSING", "SCALARS", "Absent", "ArrayContents", "ArrayForm", "Attribute",
+    "Check", "ClassEntry", "Contents", "Entry", "Items", "Number", "Outcome", "Row", "Together",
+    "all_same", "flat_rows", "same", "same_value",
 ]  # fmt: skip

@@ -22,12 +22,13 @@ from time import perf_counter
 from typing import Any, overload
 
 from gradc.codegen.passes.watch import watch
-from gradc.runtime.locks import ForkLock
+from gradc.runtime.locks import TRACING, ForkLock
+from gradc.runtime.native import MISS
 from gradc.runtime.options import Options, name_of, read_options
 from gradc.runtime.rebinding import rebound
 from gradc.runtime.report import CostAnalysis, MemoryAnalysis
 from gradc.runtime.signature import Call, by_position, positional_names, read_call
-from gradc.runtime.specialization import TRACING, Specialization, Staged, trace_call
+from gradc.runtime.specialization import Specialization, Staged, trace_call
 from gradc.runtime.stages import Compiled, Lowered, TracedFunction, make_executable
 from gradc.tracer.context import CONTEXT
 from gradc.tracer.errors import ArgumentError
@@ -36,6 +37,8 @@ from gradc.tracer.trace import NeedsStatic
 
 # Specializations kept per function; the least recently used one goes first.
 LIMIT = 64
+# How many of them are tried before the signature is read.
+MOST_DISPATCHES = 4
 
 logger = logging.getLogger("gradc.recompiles")
 
@@ -53,12 +56,19 @@ class CompiledFunction:
         options.check_names(self._parameters, name_of(fn))
         self._static_leaves: dict[Any, frozenset[int]] = {}
         self._cache: OrderedDict[Any, list[Specialization]] = OrderedDict()
+        # The latest specializations as C calls them; each declines what is not its own.
+        self._dispatches: tuple[Any, ...] = ()
         self._history: list[str] = []
         self._lock = ForkLock()
 
     # -- calling ------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not kwargs:
+            for dispatch in self._dispatches:
+                found = dispatch(args)
+                if found is not MISS:
+                    return found
         if CONTEXT.trace is not None:
             return self.fn(*args, **kwargs)
         if kwargs:
@@ -66,6 +76,7 @@ class CompiledFunction:
         call = read_call(args, kwargs, self._parameters, self._static)
         for specialization in self._cache.get(call.key, ()):
             if specialization.holds():
+                self._note(specialization)
                 return specialization.run(call.leaves)
         return self._specialize(args, kwargs, call).run(call.leaves)
 
@@ -84,8 +95,16 @@ class CompiledFunction:
             made = rebound(specialization, call)
             if made is not None:
                 same[i] = made
+                gone = specialization.direct.closed()
+                self._dispatches = tuple(d for d in self._dispatches if d is not gone)
                 return made
         return None
+
+    def _note(self, specialization: Specialization) -> None:
+        """Try the specialization, whose guards hold, without reading the signature next time."""
+        dispatch = specialization.direct.renewed()
+        if dispatch is not None and dispatch not in self._dispatches:
+            self._dispatches = (dispatch, *self._dispatches[: MOST_DISPATCHES - 1])
 
     def _specialize(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call
@@ -101,7 +120,10 @@ class CompiledFunction:
                 if positions:
                     call = read_call(args, kwargs, self._parameters, self._static, positions)
                 with TRACING:
-                    known = self._find(call) or self._rebound(call)
+                    known = self._find(call)
+                    if known is not None:
+                        self._note(known)
+                    known = known or self._rebound(call)
                     if known is not None:
                         return known
                     try:

@@ -15,7 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from gradc.codegen.c.module import CheckSite, CModule
+from gradc.runtime import native
 from gradc.runtime.binding import (
+    ALONE,
     BAD_POINTER,
     CHECK_FAILED,
     OVERLAP,
@@ -135,6 +137,7 @@ _arenas: list[Arena] = []
 def release_memory() -> None:
     """Give back the work areas that no running call uses."""
     _arenas.clear()
+    native.release_memory()
 
 
 class _Frame:
@@ -218,6 +221,31 @@ class CBound:
         twin = np.array(array, order="C")
         self._staged.append((storage, twin, written))
         return twin
+
+    def described(self) -> dict[str, Any] | None:
+        """The program for a caller in C; None where calls need more than pointers."""
+        if self._staged or self._donated:
+            return None
+        n_args, outputs = self.module.n_args, self.module.outputs
+        THREADS.ensure()
+        return {
+            "entry": int(ffi.cast("uintptr_t", self._entry)),
+            "options": int(ffi.cast("uintptr_t", THREADS.options)),
+            "threads": THREADS.options.threads,
+            "work": max(self.library.work_bytes(), ALIGNMENT),
+            "n_outputs": len(outputs),
+            "state": tuple(int(ffi.cast("uintptr_t", a)) for a in self.addresses),
+            "storages": self._storages,
+            "aliases": tuple((o, i - n_args) for o, i in self.module.aliases),
+            "fresh": tuple(
+                (i, shape, dtype, known(numel(shape)) * dtype.itemsize, align,
+                 TensorType(shape, outputs[i].type.dtype))
+                for i, shape, dtype, align in self._fresh
+            ),
+            "lock": self._lock,
+            "choice": self._choice,
+            "alone": int(ffi.cast("uintptr_t", ALONE)),
+        }  # fmt: skip
 
     def __call__(self, args: Sequence[Array]) -> list[Array]:
         if self._lock is None:

@@ -220,16 +220,18 @@ def plan_gradient(
     mark, before = len(trace.builder.eqns), len(trace.arguments)
     seeds = [trace.argument(t, f"d_result{i}") for i, t in enumerate(types)]
     walk = Walk(roots, seeds, True, False)
-    if any(node.freed for node in walk.nodes):
-        # The function ran backward itself; its results are values, as after a training step.
+    positions = {id(t): i for i, t in stand_ins.items()}
+    reached = [t for t in walk.leaves() if id(t) in positions or t._data is not None]
+    if not reached or any(node.freed for node in walk.nodes):
+        # All leaves were made inside (func.grad), or the function ran backward itself; its
+        # results are values, as after a training step.
         del trace.arguments[before:]
         trace.builder.inputs = [v for v in trace.builder.inputs if v in set(trace.arguments)]
         return None
     found = walk.run(None)
-    positions = {id(t): i for i, t in stand_ins.items()}
     targets: list[int | Tensor] = []
     outputs: list[Tensor] = []
-    for leaf in walk.leaves():
+    for leaf in reached:
         g = found.get((id(leaf), 0))
         if g is not None:
             targets.append(positions.get(id(leaf), leaf))

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from gradc.runtime.checks import ArrayForm, Check, Entry, Number, Together
+from gradc.runtime.checks import ArrayForm, Check, Entry, Number, Row, Together, flat_rows
 from gradc.runtime.consumables import Draws, Progress, random_states
 from gradc.runtime.mentions import is_user_code, is_user_scope, mentions
 from gradc.runtime.walk import Walk
@@ -65,6 +65,15 @@ class Guards:
                 return False
             self._version = version
         return self._fast.holds() and (not self._numbers.checks or self._numbers.holds())
+
+    @property
+    def stamp(self) -> tuple[int, ...]:
+        """Another one whenever `rows` are others."""
+        return self._version, self._fast.generation, self._numbers.generation
+
+    def rows(self) -> tuple[list[Row], list[Check]]:
+        """What is asked at every call while the counter stands: as rows, and the rest."""
+        return flat_rows([*self._fast.checks, *self._numbers.checks])
 
     def explain(self) -> str:
         """The first thing that changed, in words."""

@@ -42,6 +42,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
+# A trace leaves its marks on tensors it meets until it closes, and goes by their versions. So only
+# one thread traces at a time, and calls that count a write or set a gradient wait for it there.
+TRACING = ForkLock()
+
+
 def writing_lock(writes: bool) -> AbstractContextManager[Any]:
     """For a program: one call at a time where it writes state, any number otherwise."""
     return ForkLock() if writes else nullcontext()

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import optree
 
+from gradc.runtime.dispatch import DirectCall
 from gradc.runtime.donation import Donation, check_no_state, find_donated, match
 from gradc.runtime.executable import Bound, Executable
 from gradc.runtime.gradient import GradientPlan, plan_gradient
 from gradc.runtime.guards import Guards, Watch
 from gradc.runtime.leaks import refuse_leaks
-from gradc.runtime.locks import ForkLock
+from gradc.runtime.locks import TRACING
 from gradc.runtime.signature import Call
 from gradc.tracer.context import CONTEXT
 from gradc.tracer.errors import CaptureError, TraceError
@@ -94,10 +95,6 @@ class Staged:
 
 
 # -- tracing ------------------------------------------------------------------------------------
-
-# A trace leaves its marks on tensors it meets until it closes, and goes by their versions. So only
-# one thread traces at a time, and calls that count a write or set a gradient wait for it there.
-TRACING = ForkLock()
 
 
 @dataclass(eq=False)
@@ -410,50 +407,51 @@ class Specialization:
         self._state = frozenset(self.storages)
         self.positions = _argument_positions(staged.call)
         self._flags = [(c.tensor, c.tensor._requires_grad) for c in captures]
-        self._structure = STRUCTURE.version
-        self._slots = [(s.tensor, s.initial) for s in staged.traced.grads if s.read]
-        self._finals = _final_grads(staged)
-        self._epoch, self._loose = _adopt([c for c in captures if c.written is not None], epoch)
+        self.structure = STRUCTURE.version
+        self.slots = [(s.tensor, s.initial) for s in staged.traced.grads if s.read]
+        self.finals = _final_grads(staged)
+        self.epoch, self.loose = _adopt([c for c in captures if c.written is not None], epoch)
+        self.direct = DirectCall(self)
         only = staged.results[0] if staged.result_tree is None else None
         plain = only is not None and only.source == "output" and not only.chain
         self._simple = plain and not (
-            staged.writes or staged.grads or staged.argument_grads or self._finals
+            staged.writes or staged.grads or staged.argument_grads or self.finals
         )
 
     def holds(self) -> bool:
         """Whether everything the trace depended on is as it was."""
-        for tensor, initial in self._slots:
+        for tensor, initial in self.slots:
             if tensor._grad is not initial:
                 return False
         return self.holds_apart_from_grads()
 
     def holds_apart_from_grads(self) -> bool:
         """`holds()`, whatever the gradients of captured tensors are."""
-        if STRUCTURE.version != self._structure:
+        if STRUCTURE.version != self.structure:
             if any(t._requires_grad is not flag for t, flag in self._flags):
                 return False
-            self._structure = STRUCTURE.version
+            self.structure = STRUCTURE.version
         return self.staged.guards.holds()
 
     def on(self, staged: Staged) -> Specialization:
         """The same program with other tensors as its state."""
-        made = Specialization(staged, self.executable, self._backward, self._epoch)
+        made = Specialization(staged, self.executable, self._backward, self.epoch)
         made.seconds = self.seconds
         return made
 
     def release(self, storages: Iterable[Storage]) -> None:
         """These are not written by the program any more."""
-        if self._epoch is not None:
+        if self.epoch is not None:
             with TRACING:
                 for storage in storages:
-                    storage.leave(self._epoch)
+                    storage.leave(self.epoch)
 
     def explain(self) -> str:
         """Why `holds()` is false, in words."""
         for tensor, flag in self._flags:
             if tensor._requires_grad is not flag:
                 return f"a captured tensor {tensor.type} has requires_grad={not flag} now"
-        for tensor, initial in self._slots:
+        for tensor, initial in self.slots:
             if tensor._grad is not initial:
                 return self._explain_grad(tensor, initial)
         return self.staged.guards.explain()
@@ -475,18 +473,19 @@ class Specialization:
             outputs = self.bound(arrays)
         else:
             outputs = donation.run(self.bound, leaves, arrays, self._state)
-        if self._epoch is not None:
+        if self.epoch is not None:
             with TRACING:
-                self._epoch.count += 1
-                for storage in self._loose:
+                self.epoch.count += 1
+                for storage in self.loose:
                     storage.bump()
         if self._simple and self.staged.gradient is None:
             return new_tensor(outputs[self.staged.results[0].value])
-        return self._finish(leaves, arrays, outputs)
+        return self.finish(leaves, arrays, outputs)
 
-    def _finish(
+    def finish(
         self, leaves: Sequence[Any], arrays: list[Array], outputs: list[Array]
     ) -> Any:
+        """The results of a run, and what it leaves in arguments and `.grad`."""
         staged = self.staged
         if staged.donation is not None:
             leaves = staged.donation.replaced(leaves, dict(zip(self.positions, arrays)))
@@ -495,7 +494,7 @@ class Specialization:
             np.copyto(target.array() if isinstance(target, Tensor) else target, outputs[index])
             if isinstance(target, Tensor):
                 target._storage.bump()
-        if staged.argument_grads or staged.grads or self._finals:
+        if staged.argument_grads or staged.grads or self.finals:
             with TRACING:
                 self._store_grads(leaves, outputs)
         made: dict[int, Tensor] = {}
@@ -511,7 +510,7 @@ class Specialization:
             _add_grad(leaves[position], new_tensor(outputs[index]))
         for slot, index in self.staged.grads:
             slot.tensor._grad = new_tensor(outputs[index])
-        for tensor, final in self._finals:
+        for tensor, final in self.finals:
             tensor._grad = final
 
     def _result(

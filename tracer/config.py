@@ -132,6 +132,12 @@ def _size(text: str) -> int:
     return value
 
 
+def _dispatch(text: str) -> str:
+    if text not in ("auto", "c", "python"):
+        raise ValueError("expected auto, c or python")
+    return text
+
+
 def _topics(text: str) -> tuple[str, ...]:
     found = tuple(t for t in text.replace(",", " ").split() if t)
     if found == ("all",) or found == ("1",):
@@ -180,6 +186,10 @@ class Config:
     num_threads = Setting[int](
         "GRADC_NUM_THREADS", 0, _count,
         "Threads of a compiled program; unset: OMP_NUM_THREADS, else the usable cores.",
+    )  # fmt: skip
+    dispatch = Setting[str](
+        "GRADC_DISPATCH", "auto", _dispatch,
+        "Calls through an extension in C: auto (compiled once it pays), c (at once), or python.",
     )  # fmt: skip
     dump = Setting[str](
         "GRADC_DUMP", "", _text,

@@ -32,6 +32,11 @@ def get_default_dtype() -> DType:
     return _default_float
 
 
+def default_dtype_place() -> tuple[dict[str, Any], str]:
+    """Where `get_default_dtype` looks: a dict, and the key in it."""
+    return globals(), "_default_float"
+
+
 def set_default_dtype(dtype: DType) -> None:
     """Set the dtype of new floating tensors.
 

@@ -1,0 +1,152 @@
+/* -- memory -------------------------------------------------------------------------------------- */
+
+static PyObject *bytes_array(npy_intp size)
+{
+    return PyArray_SimpleNew(1, &size, NPY_UINT8);
+}
+
+static void *aligned(void *p)
+{
+    return (void *)(((uintptr_t)p + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
+}
+
+static PyObject *fresh_array(const fresh *like)
+{
+    Py_INCREF(like->dtype);
+    if (!like->align)
+        return PyArray_NewFromDescr(&PyArray_Type, like->dtype, like->nd, like->dims, NULL, NULL, 0,
+            NULL);
+    PyObject *const raw = bytes_array(like->bytes + ALIGNMENT);
+    if (raw == NULL) {
+        Py_DECREF(like->dtype);
+        return NULL;
+    }
+    void *const start = aligned(PyArray_DATA((PyArrayObject *)raw));
+    PyObject *const array = PyArray_NewFromDescr(&PyArray_Type, like->dtype, like->nd, like->dims,
+        NULL, start, NPY_ARRAY_CARRAY, NULL);
+    if (array == NULL) {
+        Py_DECREF(raw);
+        return NULL;
+    }
+    if (PyArray_SetBaseObject((PyArrayObject *)array, raw) < 0) {
+        Py_DECREF(array);
+        return NULL;
+    }
+    return array;
+}
+
+static int make_outputs(const dispatch *self, frame *f)
+{
+    for (Py_ssize_t i = 0; i < self->n_fresh; i++) {
+        PyObject *const array = fresh_array(&self->fresh[i]);
+        if (array == NULL) return -1;
+        f->results[f->n_results++] = array;
+        f->outputs[self->fresh[i].output] = PyArray_DATA((PyArrayObject *)array);
+    }
+    for (Py_ssize_t i = 0; i < self->n_aliases; i++)
+        f->outputs[self->aliases[2 * i]] = self->state[self->aliases[2 * i + 1]];
+    return 0;
+}
+
+/* Work areas that no running call uses: as many as there were calls at one time. */
+static PyObject *areas;
+
+/* A work area of at least `size` bytes. */
+static PyObject *take_area(size_t size)
+{
+    const Py_ssize_t n = PyList_GET_SIZE(areas);
+    if (n > 0) {
+        PyObject *const last = PyList_GET_ITEM(areas, n - 1);
+        Py_INCREF(last);
+        if (PyList_SetSlice(areas, n - 1, n, NULL) < 0) {
+            Py_DECREF(last);
+            return NULL;
+        }
+        if ((size_t)PyArray_NBYTES((PyArrayObject *)last) >= size + ALIGNMENT) return last;
+        Py_DECREF(last);
+    }
+    return bytes_array((npy_intp)size + ALIGNMENT);
+}
+
+/* -- running ------------------------------------------------------------------------------------- */
+
+/* Take the lock of a Python ForkLock, or of none; the lock, Py_None, or NULL with an error. */
+static PyObject *hold(PyObject *owner)
+{
+    if (owner == Py_None) return Py_NewRef(owner);
+    /* Read anew: a forked child has another one. */
+    PyObject *lock = PyObject_GetAttr(owner, name_lock);
+    PyObject *const taken = lock == NULL ? NULL : PyObject_CallMethodNoArgs(lock, name_acquire);
+    if (taken == NULL) Py_CLEAR(lock);
+    Py_XDECREF(taken);
+    return lock;
+}
+
+static int let_go(PyObject *lock)
+{
+    PyObject *const done =
+        lock == Py_None ? Py_NewRef(lock) : PyObject_CallMethodNoArgs(lock, name_release);
+    Py_DECREF(lock);
+    if (done == NULL) return -1;
+    Py_DECREF(done);
+    return 0;
+}
+
+static long long nanoseconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/* The program's status under these options. */
+static int enter(const dispatch *self, frame *f, void *work, const options_head *options)
+{
+    int status;
+    Py_BEGIN_ALLOW_THREADS
+    status = self->entry(f->inputs, f->outputs, work, options);
+    Py_END_ALLOW_THREADS
+    return status;
+}
+
+/* The same, on as many threads as `choice` finds best, which is told how long it took. */
+static int enter_by_choice(const dispatch *self, frame *f, void *work)
+{
+    PyObject *const choice = self->parts[CHOICE];
+    PyObject *const said = PyObject_GetAttr(choice, name_alone);
+    const int alone = said == NULL ? -1 : PyObject_IsTrue(said);
+    Py_XDECREF(said);
+    if (alone < 0) return -1;
+    const long long start = nanoseconds();
+    const int status = enter(self, f, work, alone ? self->alone : self->options);
+    PyObject *const took = PyLong_FromLongLong(nanoseconds() - start);
+    PyObject *const told = took == NULL ? NULL : PyObject_CallMethodOneArg(choice, name_took, took);
+    Py_XDECREF(took);
+    if (told == NULL) return -1;
+    Py_DECREF(told);
+    return status;
+}
+
+/* The program's status, or -1 with an error. */
+static int run_locked(const dispatch *self, frame *f, void *work)
+{
+    PyObject *const lock = hold(self->parts[LOCK]);
+    if (lock == NULL) return -1;
+    const int chosen = self->parts[CHOICE] != Py_None;
+    const int status =
+        chosen ? enter_by_choice(self, f, work) : enter(self, f, work, self->options);
+    return let_go(lock) < 0 ? -1 : status;
+}
+
+static int run(const dispatch *self, frame *f)
+{
+    char small[WORK_BYTES + ALIGNMENT];
+    if (self->work <= WORK_BYTES) return run_locked(self, f, aligned(small));
+    PyObject *const area = take_area(self->work);
+    if (area == NULL) return -1;
+    const int status = run_locked(self, f, aligned(PyArray_DATA((PyArrayObject *)area)));
+    const int kept = status < 0 ? 0 : PyList_Append(areas, area);
+    Py_DECREF(area);
+    return kept < 0 ? -1 : status;
+}
+
