@@ -1,0 +1,1 @@
+"""gradc against other libraries, the same work in every one: `python -m benchmarks`."""
