@@ -1,4 +1,4 @@
-"""Generated C as something Python can call, through cffi's ABI mode and one shared `ffi`.
+"""Generated C as something Python can call.
 
     library = load_module(module)            compiled or taken from the cache, then loaded
     library.entry(inputs, outputs, work, OPTIONS)    -> status
@@ -9,41 +9,25 @@ programs are given, so that setting it takes effect everywhere at once.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cffi
-
 from gradc.codegen.c.module import CModule
 from gradc.codegen.c.target import ABI_VERSION, QUICK_FLAG
 from gradc.runtime.cache import Recipe, Store, store
+from gradc.runtime.loader import ffi, open_library, symbol
+from gradc.runtime.pool import starting
 from gradc.runtime.toolchain import find_compiler
 from gradc.tracer.config import config, default_threads
 from gradc.tracer.errors import ArgumentError, CompileError, ExecutionError
 from gradc.tracer.graph.source import user_location
 
 logger = logging.getLogger("gradc.compiler")
-
-ffi = cffi.FFI()
-ffi.cdef(
-    """
-    typedef struct { int64_t size, threads; const int64_t *dims; } gradc_options;
-    typedef struct { int64_t eqn, element, index, limit, axis, kind, reserved[2]; } gradc_record;
-    typedef int gradc_entry(const void *const *, void *const *, void *, const gradc_options *);
-    typedef size_t gradc_work_bytes(const gradc_options *);
-    typedef int64_t gradc_number(void);
-    void *dlopen(const char *, int);
-    void *dlsym(void *, const char *);
-    char *dlerror(void);
-    """
-)
-_loader = ffi.dlopen(None)
 
 # Statuses of a call; see the ABI.
 OK, CHECK_FAILED, BAD_POINTER, OVERLAP, BAD_OPTIONS = range(5)
@@ -54,18 +38,12 @@ STATUS_TEXT = {
 }
 
 
-# How long libgomp lets a thread spin before it sleeps, in turns of a loop. Its own choice, 300000,
-# burns a core for milliseconds after every call, and makes every wait for a thread that was
-# preempted a wait for the scheduler. Read when libgomp is loaded; the user's own setting stays.
-SPIN_VARIABLE, SPIN_TURNS = "GOMP_SPINCOUNT", "300"
-
-
 class ThreadCount:
     """The options record that every call is given, and how often its thread count was set.
 
     Attributes:
         serial: whether calls run on one thread whatever is set: in a process that was forked, for
-            the threads of its parent do not exist in it, and OpenMP would wait for them.
+            the threads of its parent do not exist in it.
     """
 
     def __init__(self) -> None:
@@ -87,8 +65,6 @@ class ThreadCount:
 
 
 THREADS = ThreadCount()
-# The options of a call that is to run on one thread.
-ALONE = ffi.new("gradc_options *", {"size": ffi.sizeof("gradc_options"), "threads": 1})
 
 
 def set_num_threads(n: int) -> None:
@@ -138,7 +114,7 @@ class Library:
 
     def work_bytes(self) -> int:
         """The size of the work area under the thread count in force."""
-        address = _symbol(self.handle, f"{self.name}_work_bytes", self.path)
+        address = symbol(self.handle, f"{self.name}_work_bytes", self.path)
         return int(ffi.cast("gradc_work_bytes *", address)(THREADS.options))
 
 
@@ -173,7 +149,7 @@ def recipe_of(module: CModule, mode: str = "fast-run") -> Recipe:
         CompilerNotFound: there is no C compiler.
     """
     compiler = find_compiler(store().root)
-    flags = compiler.flags(module.key_text)
+    flags = compiler.flags()
     if mode == "fast-compile":
         flags = (*flags, QUICK_FLAG)
     return Recipe(module.name, module.source, module.key_text, compiler, flags)
@@ -193,7 +169,8 @@ def load_module(module: CModule, mode: str = "fast-run") -> Library:
         recipe = recipe_of(module, mode)
         known = _libraries.get(recipe.key)
         if known is None:
-            known = _obtain(recipe, store())
+            with starting(THREADS.options) if module.threads > 1 else nullcontext():
+                known = _obtain(recipe, store())
             with _loading:
                 known = _libraries.setdefault(recipe.key, known)
         return known
@@ -217,36 +194,11 @@ def load_library(path: Path, name: str) -> Library:
     Raises:
         ExecutionError: the loader refuses it, a symbol is missing, or its ABI is another.
     """
-    with _short_spins():
-        handle = _loader.dlopen(os.fsencode(path), os.RTLD_NOW | os.RTLD_LOCAL)
-    if handle == ffi.NULL:
-        reason = ffi.string(_loader.dlerror()).decode("utf-8", "replace")
-        raise ExecutionError(f"cannot load the compiled program `{name}`: {reason}")
-    version = ffi.cast("gradc_number *", _symbol(handle, f"{name}_abi_version", path))()
+    handle = open_library(path, name)
+    version = ffi.cast("gradc_number *", symbol(handle, f"{name}_abi_version", path))()
     if version != ABI_VERSION:
         raise ExecutionError(
             f"the compiled program `{name}` has ABI version {version}, expected {ABI_VERSION}"
         )
-    entry = ffi.cast("gradc_entry *", _symbol(handle, name, path))
+    entry = ffi.cast("gradc_entry *", symbol(handle, name, path))
     return Library(path, name, handle, entry)
-
-
-@contextlib.contextmanager
-def _short_spins() -> Iterator[None]:
-    """The environment in which libgomp, if it is loaded now, chooses short waits."""
-    chosen = {SPIN_VARIABLE, "OMP_WAIT_POLICY"} & os.environ.keys()
-    if chosen:
-        yield
-        return
-    os.environ[SPIN_VARIABLE] = SPIN_TURNS
-    try:
-        yield
-    finally:
-        os.environ.pop(SPIN_VARIABLE, None)
-
-
-def _symbol(handle: Any, name: str, path: Path) -> Any:
-    address = _loader.dlsym(handle, name.encode("ascii"))
-    if address == ffi.NULL:
-        raise ExecutionError(f"the library {path} has no symbol {name}")
-    return address

@@ -17,7 +17,6 @@ import numpy as np
 from gradc.codegen.c.module import CheckSite, CModule
 from gradc.runtime import native
 from gradc.runtime.binding import (
-    ALONE,
     BAD_POINTER,
     CHECK_FAILED,
     OVERLAP,
@@ -25,11 +24,10 @@ from gradc.runtime.binding import (
     THREADS,
     ErrorRecord,
     Library,
-    ffi,
     read_record,
 )
+from gradc.runtime.loader import ffi
 from gradc.runtime.locks import ForkLock
-from gradc.runtime.thread_choice import ThreadChoice
 from gradc.tracer.errors import ArgumentError, ExecutionError, GradcError, InternalError
 from gradc.tracer.graph.dims import known, known_shape, numel
 from gradc.tracer.graph.ir import Graph
@@ -197,7 +195,6 @@ class CBound:
             if i not in replaced
         ]
         self._frames: list[_Frame] = []
-        self._choice = ThreadChoice() if module.threads > 1 else None
         self._lock = ForkLock() if self._written else None
 
     def _settle(self, position: int, storage: Storage) -> Array:
@@ -243,8 +240,6 @@ class CBound:
                 for i, shape, dtype, align in self._fresh
             ),
             "lock": self._lock,
-            "choice": self._choice,
-            "alone": int(ffi.cast("uintptr_t", ALONE)),
         }  # fmt: skip
 
     def __call__(self, args: Sequence[Array]) -> list[Array]:
@@ -286,10 +281,7 @@ class CBound:
             arena = Arena(frame.work)
         if arena.size < frame.work:
             arena = Arena(frame.work)
-        if self._choice is None:
-            status = self._entry(inputs, outputs, arena.address, THREADS.options)
-        else:
-            status = self._choice.call(self._entry, inputs, outputs, arena.address)
+        status = self._entry(inputs, outputs, arena.address, THREADS.options)
         if status:
             status, args = self._second_try(status, args, frame, arena)
             if status:

@@ -105,7 +105,7 @@ def _recipe() -> Recipe:
     compiler, source = find_compiler(store().root), extension_source()
     folders = [word for folder in _headers() for word in ("-isystem", folder)]
     versions = f"{sys.version} {sysconfig.get_config_var('SOABI')} NumPy {np.__version__}"
-    flags = (*compiler.flags(source), *folders)
+    flags = (*compiler.flags(), *folders)
     return Recipe(NAME, source, f"{versions}\n{source}", compiler, flags)
 
 

@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gradc.codegen.c.target import build_flags
@@ -52,17 +52,6 @@ WAYS_OUT = (
     "install gcc or clang, or `pip install ziglang`, or set GRADC_CC to a compiler; "
     "backend='numpy' and backend='jax' need none"
 )
-# Whether a parallel region compiles and links; whether it loads is asked of the loader.
-_OPENMP_PROBE = """#include <omp.h>
-int gradc_probe(void);
-int gradc_probe(void)
-{
-    int n = omp_get_max_threads();
-    #pragma omp parallel reduction(+ : n)
-    n += 1;
-    return n;
-}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,30 +63,22 @@ class Compiler:
         kind: "gcc", "clang", "zig" or "other".
         version: the first line it says of itself.
         stamp: path, size and time of every file the command names; equal stamps, same compiler.
-        openmp: whether `-fopenmp` makes libraries that load here.
     """
 
     argv: tuple[str, ...]
     kind: str
     version: str
     stamp: str
-    openmp: bool
 
-    def flags(self, source: str) -> tuple[str, ...]:
-        """The flags to compile `source` with here, the user's own last.
-
-        OpenMP's run-time library is linked only where the text has a use for it.
-        """
-        if self.kind == "other":
-            own = build_flags("baseline")
-        else:
-            own = build_flags("native", threads=self.openmp and "omp parallel" in source)
-        return (*own, *config.cflags)
+    def flags(self) -> tuple[str, ...]:
+        """The flags to compile with here, the user's own last."""
+        isa = "baseline" if self.kind == "other" else "native"
+        return (*build_flags(isa), *config.cflags)
 
     @property
     def identity(self) -> str:
         """What a cache key needs to know of it."""
-        return f"{self.version} | {self.stamp} | openmp {int(self.openmp)}"
+        return f"{self.version} | {self.stamp}"
 
     def __str__(self) -> str:
         return f"{shlex.join(self.argv)} ({self.version})"
@@ -223,9 +204,8 @@ def _read_note(note: Path, argv: tuple[str, ...], stamp: str) -> Compiler | None
     try:
         data = json.loads(note.read_bytes())
         found = Compiler(
-            tuple(data["argv"]), str(data["kind"]), str(data["version"]), str(data["stamp"]),
-            bool(data["openmp"]),
-        )  # fmt: skip
+            tuple(data["argv"]), str(data["kind"]), str(data["version"]), str(data["stamp"])
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if found.argv == argv and found.stamp == stamp else None
@@ -266,8 +246,7 @@ def _identify(argv: tuple[str, ...], stamp: str, said: str | None) -> Compiler |
     if isinstance(answer, _Unusable):
         return answer.reason
     version = answer.strip().splitlines()[0].strip()
-    found = Compiler(argv, _kind(argv, answer), version, stamp, openmp=False)
-    return replace(found, openmp=_openmp_works(found))
+    return Compiler(argv, _kind(argv, answer), version, stamp)
 
 
 def _kind(argv: tuple[str, ...], text: str) -> str:
@@ -276,24 +255,6 @@ def _kind(argv: tuple[str, ...], text: str) -> str:
     if "clang" in text:
         return "clang"
     return "gcc" if "Free Software Foundation" in text else "other"
-
-
-def _openmp_works(compiler: Compiler) -> bool:
-    """Ask by building: headers, linker and run-time library may each be missing."""
-    if compiler.kind not in ("gcc", "clang"):
-        return False  # a library that zig links with -fopenmp does not load
-    with private_folder() as folder:
-        (folder / SOURCE).write_text(_OPENMP_PROBE)
-        flags = ("-O1", "-fopenmp", "-fPIC", "-shared")
-        run = _run(folder, IDENTIFY_TIMEOUT, _command(compiler, flags))
-        return run.status == 0 and _loads(folder / LIBRARY)
-
-
-def _loads(library: Path) -> bool:
-    """Whether the loader takes a library; asked in another process, which may then end."""
-    code = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
-    run = _run(library.parent, 60.0, (sys.executable, "-I", "-S", "-c", code, str(library)))
-    return run.status == 0
 
 
 def isa_identity() -> str:

@@ -19,9 +19,19 @@ THREAD_ROOM
 extern "C" {
 #endif
 
-/* size: sizeof(exported_options); threads: at most so many, 0 for the default; dims: symbolic
-   sizes, if any */
-typedef struct { int64_t size, threads; const int64_t *dims; } exported_options;
+/* What one thread of a call does. Thread 0 must run; any other may, at the same time as it. `shared`:
+   128 bytes at a multiple of 8, the same for all threads of a call, zero before. */
+typedef int exported_thread_function(const void *call, void *shared, int64_t thread, int64_t threads);
+
+/* size: sizeof(exported_options); threads: at most so many, 0 for the default; dims: symbolic sizes,
+   if any; run: runs the threads of a call, given `runner`, and returns when all that run are done;
+   NULL: OpenMP does, where the program is compiled with it, else there is one. */
+typedef struct {
+    int64_t size, threads;
+    const int64_t *dims;
+    void (*run)(void *runner, int64_t threads, exported_thread_function *, const void *call);
+    void *runner;
+} exported_options;
 
 /* Runs the program. in, out: the arrays listed above, row-major; work: exported_work_bytes(options)
    bytes, EXPORTED_WORK_BYTES by default, at a multiple of 64, of no meaning between calls; options:

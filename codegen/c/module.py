@@ -189,7 +189,7 @@ class _Emitter:
         layout = self.layout
         size, room = str(layout.work_bytes), ""
         if layout.threaded:
-            size = f"({layout.shared_bytes} + EXPORTED_THREADS * {layout.private_bytes})"
+            size = f"({layout.areas} + EXPORTED_THREADS * {layout.private_bytes})"
             room = THREAD_ROOM.format(threads=layout.default_threads)
         text = text.replace("THREAD_ROOM\n", room)
         text = re.sub(r"\bWORK_BYTES\b", size, text)
@@ -232,7 +232,7 @@ class _Emitter:
         run = self.run()
         tables = self.tables()
         entry = self.fill("entry.c").rstrip()
-        for helper in ("gradc_record", "gradc_overlaps", "gradc_unusable"):
+        for helper in re.findall(r"\b(?:gradc|GRADC)_(?!EXPORT)\w+", f"{run}\n{entry}"):
             self.printer.use(helper)
         helpers = needed(self.printer.helpers)
         return "\n\n".join(
@@ -284,12 +284,18 @@ class _Emitter:
         text = self.fill("run_threads.c" if layout.threaded else "run_serial.c")
         numbers = {
             "MOST_THREADS": layout.most_threads, "SHARED_BYTES": layout.shared_bytes,
-            "PRIVATE_BYTES": layout.private_bytes, "COUNTERS": layout.counters,
+            "AREAS": layout.areas, "PRIVATE_BYTES": layout.private_bytes,
+            "COUNTERS": layout.counters, "SEGMENTS": len(layout.units),
         }  # fmt: skip
         for word, number in numbers.items():
             text = re.sub(rf"\b{word}\b", str(number), text)
+        head, units = "= {", "UNITS};"
+        text = re.sub(rf"^(.*{head}){units}$", self.units, text, flags=re.M)
         copies = "".join(f"{line}\n" for line in self.copies())
         return re.sub(r" *IN_PLACE\n", copies, text).rstrip()
+
+    def units(self, line: re.Match[str]) -> str:
+        return "\n".join(wrap_list(line.group(1), [str(n) for n in self.layout.units], "};"))
 
     def copies(self) -> Iterator[str]:
         for o, i in self.module.in_place:

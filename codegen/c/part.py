@@ -1,8 +1,8 @@
 """The part function: what one thread of a call does, and the function that starts the threads.
 
-    for (gradc_turn t = {0, 0}; gradc_take(&team, 0, 24, &t);) k0_dot_add(h, x, w, b, t.task);
-    if (tid == 0) k1_sum(total, parts);
-    gradc_barrier(n);
+    for (gradc_turn t = {0, 0}; gradc_take(team, 0, 24, &t);) k0_dot_add(h, x, w, b, t.task);
+    if (team->tid == 0) k1_sum(total, parts);
+    if (!gradc_meet(team, 0)) return 0;
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gradc.codegen.c.printer import Printer, block_comment, literal, wrap, wrap_
 from gradc.codegen.loops import ir
 
 # What the function calls its parameters and its variables.
-PART_NAMES = ("in", "out", "work", "tid", "n", "record", "own", "team", "t", "task")
+PART_NAMES = ("in", "out", "work", "team", "record", "own", "t", "task")
 COUNTER_BYTES = 8
 LINE_BYTES = 64
 # Threads that the default work area has room for, where the program has use for more.
@@ -26,7 +26,7 @@ DEFAULT_THREADS = 8
 # Calls of one function: where there are more, there are more functions.
 PIECE = 24
 RECORD = "    gradc_record *const record = (gradc_record *)work;"
-COMMIT = ["    if (record->kind != 0) return; /* nothing of the state is written yet */"]
+COMMIT = "    if (record->kind != 0) {}; /* nothing of the state is written yet */"
 
 
 @dataclass(slots=True)
@@ -35,34 +35,48 @@ class _Run:
 
     Attributes:
         kernel: the number of the counter of a call that is divided.
-        barrier, commits: what comes before them.
+        meets: the number of the segment that ends with them; None: none does.
+        commits: whether the program may stop before them, and not any more after.
     """
 
     calls: list[ir.Invoke]
     kernel: int
-    barrier: bool
+    meets: int | None
     commits: bool
 
 
 class Layout:
-    """The work area: the shared part, then each thread's counters and private memory."""
+    """The work area: the arrays, what is left of each segment, then each thread's counters and
+    private memory.
+
+    Attributes:
+        units: of each segment, its tasks and one for what the first thread does alone.
+        areas: where the threads' own parts begin.
+    """
 
     def __init__(self, module: ir.Module, record_bytes: int) -> None:
         self.threaded = module.threads > 1
         self.most_threads = module.threads
         self.default_threads = min(module.threads, DEFAULT_THREADS)
         self.counters = sum(c.func.tasks > 0 for c in module.calls) if self.threaded else 0
-        lines = -(-self.counters * COUNTER_BYTES // LINE_BYTES)
-        self.shared_bytes = -(-max(module.work_bytes, record_bytes) // LINE_BYTES) * LINE_BYTES
-        self.counter_bytes = lines * LINE_BYTES
+        by_segment = groupby(module.calls, key=lambda c: c.segment)
+        self.units = [1 + sum(c.func.tasks for c in calls) for _, calls in by_segment]
+        self.shared_bytes = max(module.work_bytes, record_bytes)
+        if self.threaded or module.private_bytes:
+            self.shared_bytes = _lines(self.shared_bytes)
+        left = len(self.units) * COUNTER_BYTES if self.threaded else 0
+        self.areas = self.shared_bytes + _lines(left)
+        self.counter_bytes = _lines(self.counters * COUNTER_BYTES)
         self.private_bytes = self.counter_bytes + module.private_bytes
-        if not self.threaded and not module.private_bytes:
-            self.shared_bytes = max(module.work_bytes, record_bytes)
 
     @property
     def work_bytes(self) -> int:
         """Of the default number of threads."""
-        return self.shared_bytes + self.default_threads * self.private_bytes
+        return self.areas + self.default_threads * self.private_bytes
+
+
+def _lines(nbytes: int) -> int:
+    return -(-nbytes // LINE_BYTES) * LINE_BYTES
 
 
 class PartPrinter:
@@ -87,63 +101,80 @@ class PartPrinter:
         twice the time for twice as long a function."""
         runs = list(self.runs())
         if len(self.module.calls) <= PIECE:
-            what = "what thread `tid` of `n` does" if self.layout.threaded else "the whole program"
+            what = "what one thread does" if self.layout.threaded else "the whole program"
             return self.function("static", f"{name}_part", what, runs)
         pieces = _pieces(runs)
         parts: list[str] = []
         body: list[str] = []
         for n, piece in enumerate(pieces, 1):
             if piece[0].commits:
-                body += COMMIT
+                body.append(self.commit)
                 piece[0].commits = False
             apart = self.printer.use("GRADC_APART")
-            what = f"piece {n} of {len(pieces)} of what thread `tid` of `n` does"
+            what = f"piece {n} of {len(pieces)} of what one thread does"
             parts.append(self.function(apart, f"{name}_part_{n}", what, piece))
-            body.append(f"    {name}_part_{n}(in, out, work, tid, n);")
-        if COMMIT[0] in body:
+            call = f"{name}_part_{n}({', '.join(self.passed)})"
+            body.append(f"    if (!{call}) return 0;" if self.layout.threaded else f"    {call};")
+        if self.commit in body:
             body.insert(0, RECORD)
-        head = _head("static", f"{name}_part", "what thread `tid` of `n` does, piece by piece")
-        return "\n\n".join([*parts, "\n".join([*head, "{", *body, "}"])])
+        head = self.head("static", f"{name}_part", "what one thread does, piece by piece")
+        return "\n\n".join([*parts, "\n".join([*head, "{", *body, *self.ending, "}"])])
 
     def function(self, kind: str, name: str, what: str, runs: Sequence[_Run]) -> str:
         """One function that makes these calls."""
         calls = [call for run in runs for call in run.calls]
-        lines = [*_head(kind, name, what), "{", *self.variables(calls), *self.slot_pointers(calls)]
+        lines = [*self.head(kind, name, what), "{"]
+        lines += [*self.variables(calls), *self.slot_pointers(calls)]
         phase = None
         for run in runs:
-            if run.barrier:
-                lines.append(f"    {self.printer.use('gradc_barrier')}(n);")
-            lines += COMMIT if run.commits else []
+            lines += [self.commit] if run.commits else []
             if run.calls[0].note.phase != phase:
                 phase = run.calls[0].note.phase
                 lines.append(f"    /* {phase.value} */")
             lines += self.run(run.calls, run.kernel)
-        return "\n".join([*lines, "}"])
+            if run.meets is not None:
+                meet = self.printer.use("gradc_meet")
+                lines.append(f"    if (!{meet}(team, {run.meets})) return 0;")
+        return "\n".join([*lines, *self.ending, "}"])
+
+    # ---- how parts are called -------------------------------------------------------------------
+
+    @property
+    def passed(self) -> list[str]:
+        return ["in", "out", "work", *(["team"] if self.layout.threaded else [])]
+
+    @property
+    def commit(self) -> str:
+        return COMMIT.format("return 1" if self.layout.threaded else "return")
+
+    @property
+    def ending(self) -> list[str]:
+        return ["    return 1;"] if self.layout.threaded else []
+
+    def head(self, kind: str, name: str, what: str) -> list[str]:
+        parameters = ["const void *const *in", "void *const *out", "unsigned char *work"]
+        result = "void"
+        if self.layout.threaded:
+            parameters.append("gradc_team *team")
+            result = "int"
+            what = f"{what}; 0: the call was over before it was through"
+        return [*block_comment([what]), *wrap_list(f"{kind} {result} {name}(", parameters, ")")]
 
     # ---- what it stands on ----------------------------------------------------------------------
 
     def variables(self, calls: Sequence[ir.Invoke]) -> Iterator[str]:
         layout, slots = self.layout, _slots(calls)
         record = any(c.func.fails for c in calls) or (self.fails and self.whole(calls))
-        takes = any(c.func.tasks for c in calls)
         used = {_table(s) for s in slots}
-        used |= {"work"} if record or takes or "own" in used else set()
+        used |= {"work"} if record or "own" in used else set()
         for table in ("in", "out", "work"):
             if table not in used:
                 yield f"    (void){table};"
         if record:
             yield RECORD
-        if takes:
-            self.printer.use("gradc_take")
-            area = f"work + {layout.shared_bytes}"
-            yield f"    const gradc_team team = {{{area}, {layout.private_bytes}, tid, n}};"
-        elif not layout.threaded:
-            yield "    (void)tid, (void)n;"
-        else:
-            yield "    (void)n;"
         if any(s.place is ir.Place.PRIVATE for s in slots):
-            start = layout.shared_bytes + layout.counter_bytes
-            mine = f" + tid * {layout.private_bytes}" if layout.threaded else ""
+            start = layout.areas + layout.counter_bytes
+            mine = f" + team->tid * {layout.private_bytes}" if layout.threaded else ""
             yield f"    unsigned char *const own = work + {start}{mine};"
 
     def whole(self, calls: Sequence[ir.Invoke]) -> bool:
@@ -168,16 +199,20 @@ class PartPrinter:
 
     def runs(self) -> Iterator[_Run]:
         """The calls in groups of those that stand together."""
-        segment = self.module.calls[0].segment if self.module.calls else 0
-        kernel = 0
+        kernel = segment = 0
+        last = len(self.module.calls) - 1
         for _, group in groupby(enumerate(self.module.calls), key=self.group):
             numbers, calls = zip(*group)
-            first = calls[0]
-            barrier = self.layout.threaded and first.segment != segment
-            segment = first.segment
             commits = self.fails and numbers[0] == self.module.commit
-            yield _Run(list(calls), kernel, barrier, commits)
-            kernel += first.func.tasks > 0
+            run = _Run(list(calls), kernel, None, commits)
+            end = numbers[-1]
+            if self.layout.threaded and (
+                end == last or self.module.calls[end + 1].segment != calls[0].segment
+            ):
+                run.meets = segment
+                segment += 1
+            yield run
+            kernel += calls[0].func.tasks > 0
 
     def group(self, item: tuple[int, ir.Invoke]) -> tuple[object, ...]:
         """Calls that stand together: by one thread, of one phase, not across the commit point."""
@@ -188,14 +223,14 @@ class PartPrinter:
     def run(self, calls: Sequence[ir.Invoke], kernel: int) -> Iterator[str]:
         first = calls[0]
         if first.func.tasks:
-            tasks = first.func.tasks
-            yield (f"    for (gradc_turn t = {{0, 0}}; gradc_take(&team, {kernel}, {tasks}, &t);)")
+            take, tasks = self.printer.use("gradc_take"), first.func.tasks
+            yield (f"    for (gradc_turn t = {{0, 0}}; {take}(team, {kernel}, {tasks}, &t);)")
             yield from self.call(first, " " * 8)
         elif not self.layout.threaded or len(calls) == 1:
-            head = "    if (tid == 0) " if self.layout.threaded else "    "
+            head = "    if (team->tid == 0) " if self.layout.threaded else "    "
             yield from self.call(first, head)
         else:
-            yield "    if (tid == 0) {"
+            yield "    if (team->tid == 0) {"
             for call in calls:
                 yield from self.call(call, " " * 8)
             yield "    }"
@@ -210,14 +245,6 @@ class PartPrinter:
         if call.func.tasks:
             arguments.append("t.task")
         return wrap_list(f"{head}{self.functions[call.func]}(", arguments or [""], ");")
-
-
-def _head(kind: str, name: str, what: str) -> list[str]:
-    parameters = [
-        "const void *const *in", "void *const *out", "unsigned char *work", "int64_t tid",
-        "int64_t n",
-    ]  # fmt: skip
-    return [*block_comment([what]), *wrap_list(f"{kind} void {name}(", parameters, ")")]
 
 
 def _pieces(runs: Sequence[_Run]) -> list[list[_Run]]:

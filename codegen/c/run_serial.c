@@ -3,7 +3,7 @@ static void exported_run(const void *const *in, void *const *out, unsigned char 
 {
     (void)options;
     IN_PLACE
-    exported_part(in, out, work, 0, 1);
+    exported_part(in, out, work);
 }
 
 size_t exported_work_bytes(const exported_options *options)

@@ -41,7 +41,7 @@ _NAME = re.compile(r"\b(?:gradc|GRADC)_\w+")
 _DEFINES = re.compile(
     r"^\s*#\s*define\s+(GRADC_\w+)"  # a macro
     r"|^(?:GRADC_(?:INLINE|COLD|APART)|static)\b[^(=]*?\b(gradc_\w+)\s*[(\[]"  # function or table
-    r"|^typedef\b.*\b(gradc_\w+);$",  # a type
+    r"|^(?:typedef\b.*\b|\} )(gradc_\w+);$",  # a type
     re.MULTILINE,
 )
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 WORK_ALIGNMENT = 64
 RECORD_BYTES = 64
 
@@ -29,7 +29,7 @@ FLAGS: tuple[str, ...] = tuple(REASONS)
 # In place of -O3 where the time of compiling matters more than that of running.
 QUICK_FLAG = "-O1"
 SHARED_FLAGS: tuple[str, ...] = ("-fPIC", "-shared", "-fvisibility=hidden")
-THREAD_FLAGS: tuple[str, ...] = ("-fopenmp",)
+POOL_FLAGS: tuple[str, ...] = ("-pthread",)
 WARNING_FLAGS: tuple[str, ...] = ("-Wall", "-Wextra", "-Werror")
 
 # What a bare-metal link must still provide: compilers turn loops into these on their own.
@@ -62,13 +62,12 @@ ISA_MACROS: tuple[str, ...] = (
 )  # fmt: skip
 
 
-def build_flags(isa: str = "native", *, shared: bool = True, threads: bool = False) -> list[str]:
+def build_flags(isa: str = "native", *, shared: bool = True) -> list[str]:
     """The flags generated C is meant to be compiled with.
 
     Args:
         isa: a name in `ISAS`, or a flag of one's own (`-mcpu=...`).
         shared: for a library that is loaded, rather than an object file.
-        threads: with OpenMP threads (links its runtime library).
     """
     known = ISAS.get(isa)
     flag = isa if known is None else known.flag
@@ -76,5 +75,4 @@ def build_flags(isa: str = "native", *, shared: bool = True, threads: bool = Fal
         *FLAGS,
         *([flag] if flag else []),
         *(SHARED_FLAGS if shared else ()),
-        *(THREAD_FLAGS if threads else ()),
     ]

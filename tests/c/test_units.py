@@ -66,7 +66,7 @@ def test_the_library_is_the_same_program(tmp_path: Path, monkeypatch: pytest.Mon
         folder = tmp_path / str(cores)
         folder.mkdir()
         (folder / SOURCE).write_text(module.source)
-        toolchain.compile_library(compiler, compiler.flags(module.source), folder)
+        toolchain.compile_library(compiler, compiler.flags(), folder)
         left = sorted(p.name for p in folder.iterdir())
         assert left == [SOURCE, LIBRARY], "nothing but the text and the library is left"
         library = load_library(folder / LIBRARY, module.name)
@@ -83,5 +83,5 @@ def test_what_the_compiler_says_is_about_the_whole_file(
     (tmp_path / SOURCE).write_text(text.replace("int64_t", "no_such_type"))
     compiler = toolchain.find_compiler()
     with pytest.raises(CompileError) as caught:
-        toolchain.compile_library(compiler, compiler.flags(text), tmp_path)
+        toolchain.compile_library(compiler, compiler.flags(), tmp_path)
     assert "no_such_type" in str(caught.value) and "k.c" in str(caught.value)

@@ -23,7 +23,7 @@ typedef struct {
 /* What a Dispatch is made of; the names of the constructor's arguments, in this order. */
 enum {
     ENTRY, OPTIONS, THREADS, WORK, N_OUTPUTS, CONTEXT, GRAD, LEAVES, NUMBERS, STATE, STORAGES,
-    ALIASES, FRESH, LOCK, CHOICE, ALONE, TRACING, STRUCTURE, SLOTS, EPOCH, LOOSE, FINALS, GRADS, RESULTS, TEMPLATE,
+    ALIASES, FRESH, LOCK, TRACING, STRUCTURE, SLOTS, EPOCH, LOOSE, FINALS, GRADS, RESULTS, TEMPLATE,
     FINISH, N_PARTS
 };
 
@@ -31,7 +31,7 @@ static char *const part_names[N_PARTS + 1] = {
     (char *)"entry", (char *)"options", (char *)"threads", (char *)"work", (char *)"n_outputs",
     (char *)"context", (char *)"grad", (char *)"leaves", (char *)"numbers", (char *)"state",
     (char *)"storages", (char *)"aliases", (char *)"fresh", (char *)"lock",
-    (char *)"choice", (char *)"alone", (char *)"tracing", (char *)"structure", (char *)"slots", (char *)"epoch", (char *)"loose", (char *)"finals",
+    (char *)"tracing", (char *)"structure", (char *)"slots", (char *)"epoch", (char *)"loose", (char *)"finals",
     (char *)"grads", (char *)"results", (char *)"template", (char *)"finish", NULL,
 };
 
@@ -41,7 +41,7 @@ typedef struct {
     PyObject *parts[N_PARTS];
     PyObject *version, *guards, *residual; /* of `accept`; version NULL: not accepted yet */
     entry_function *entry;
-    const options_head *options, *alone;
+    const options_head *options;
     int64_t threads;
     size_t work;
     Py_ssize_t n_leaves, n_arguments, n_numbers, n_state, n_outputs, n_fresh, n_aliases, n_tensors;

@@ -14,7 +14,6 @@
 #include <structmember.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #define NPY_TARGET_VERSION NPY_2_0_API_VERSION
@@ -41,7 +40,7 @@ static Py_ssize_t tensor_data, tensor_storage, tensor_requires_grad, tensor_grad
     tensor_type, storage_array, storage_device, storage_writes, epoch_count, structure_version;
 static PyTypeObject *tensor_class;
 static PyObject *miss, *no_arguments, *name_trace, *name_grad, *name_requires_grad, *name_lock,
-    *name_acquire, *name_alone, *name_took, *name_release, *name_holds;
+    *name_acquire, *name_release, *name_holds;
 
 #define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
 

@@ -87,7 +87,6 @@ static int read_program(dispatch *self)
     void *const address = PyLong_AsVoidPtr(self->parts[ENTRY]);
     memcpy(&self->entry, &address, sizeof address);
     self->options = (const options_head *)PyLong_AsVoidPtr(self->parts[OPTIONS]);
-    self->alone = (const options_head *)PyLong_AsVoidPtr(self->parts[ALONE]);
     self->threads = PyLong_AsLongLong(self->parts[THREADS]);
     self->work = PyLong_AsSize_t(self->parts[WORK]);
     self->n_outputs = PyLong_AsSsize_t(self->parts[N_OUTPUTS]);
@@ -110,10 +109,10 @@ static int parts_are_whole(PyObject **parts)
 static PyObject *dispatch_new(PyTypeObject *type, PyObject *args, PyObject *named)
 {
     PyObject *p[N_PARTS];
-    if (!PyArg_ParseTupleAndKeywords(args, named, "$OOOOOOOOOOOOOOOOOOOOOOOOOO:Dispatch",
+    if (!PyArg_ParseTupleAndKeywords(args, named, "$OOOOOOOOOOOOOOOOOOOOOOOO:Dispatch",
             (char **)part_names, &p[0], &p[1], &p[2], &p[3], &p[4], &p[5], &p[6], &p[7], &p[8],
             &p[9], &p[10], &p[11], &p[12], &p[13], &p[14], &p[15], &p[16], &p[17], &p[18], &p[19],
-            &p[20], &p[21], &p[22], &p[23], &p[24], &p[25])
+            &p[20], &p[21], &p[22], &p[23])
         || !parts_are_whole(p))
         return NULL;
     dispatch *const self = (dispatch *)type->tp_alloc(type, 0);
@@ -241,8 +240,6 @@ static int intern_names(void)
     name_trace = PyUnicode_InternFromString("trace");
     name_grad = PyUnicode_InternFromString("grad");
     name_requires_grad = PyUnicode_InternFromString("requires_grad");
-    name_alone = PyUnicode_InternFromString("alone");
-    name_took = PyUnicode_InternFromString("took");
     name_lock = PyUnicode_InternFromString("_lock");
     name_acquire = PyUnicode_InternFromString("acquire");
     name_release = PyUnicode_InternFromString("release");

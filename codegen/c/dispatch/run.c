@@ -92,38 +92,13 @@ static int let_go(PyObject *lock)
     return 0;
 }
 
-static long long nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
-
-/* The program's status under these options. */
-static int enter(const dispatch *self, frame *f, void *work, const options_head *options)
+/* The program's status. */
+static int enter(const dispatch *self, frame *f, void *work)
 {
     int status;
     Py_BEGIN_ALLOW_THREADS
-    status = self->entry(f->inputs, f->outputs, work, options);
+    status = self->entry(f->inputs, f->outputs, work, self->options);
     Py_END_ALLOW_THREADS
-    return status;
-}
-
-/* The same, on as many threads as `choice` finds best, which is told how long it took. */
-static int enter_by_choice(const dispatch *self, frame *f, void *work)
-{
-    PyObject *const choice = self->parts[CHOICE];
-    PyObject *const said = PyObject_GetAttr(choice, name_alone);
-    const int alone = said == NULL ? -1 : PyObject_IsTrue(said);
-    Py_XDECREF(said);
-    if (alone < 0) return -1;
-    const long long start = nanoseconds();
-    const int status = enter(self, f, work, alone ? self->alone : self->options);
-    PyObject *const took = PyLong_FromLongLong(nanoseconds() - start);
-    PyObject *const told = took == NULL ? NULL : PyObject_CallMethodOneArg(choice, name_took, took);
-    Py_XDECREF(took);
-    if (told == NULL) return -1;
-    Py_DECREF(told);
     return status;
 }
 
@@ -132,9 +107,7 @@ static int run_locked(const dispatch *self, frame *f, void *work)
 {
     PyObject *const lock = hold(self->parts[LOCK]);
     if (lock == NULL) return -1;
-    const int chosen = self->parts[CHOICE] != Py_None;
-    const int status =
-        chosen ? enter_by_choice(self, f, work) : enter(self, f, work, self->options);
+    const int status = enter(self, f, work);
     return let_go(lock) < 0 ? -1 : status;
 }
 

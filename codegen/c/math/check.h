@@ -21,14 +21,18 @@ typedef struct { int64_t eqn, element, index, limit, axis, kind, reserved[2]; } 
 GRADC_COLD void gradc_fail(gradc_record *record, int64_t kind, int64_t eqn, int64_t element,
                            int64_t index, int64_t limit, int64_t axis)
 {
-    const gradc_record found = {eqn, element, index, limit, axis, kind, {0, 0}};
-#if defined(_OPENMP)
-#pragma omp critical(gradc_fail)
+    const gradc_record found = {eqn, element, index, limit, axis, kind, {1, 0}};
+    int64_t *const lock = &record->reserved[0];
+#if defined(__GNUC__)
+    while (__atomic_exchange_n(lock, 1, __ATOMIC_ACQUIRE) != 0) continue;
 #endif
-    {
-        const int earlier = eqn < record->eqn || (eqn == record->eqn && element < record->element);
-        if (record->kind == 0 || earlier) *record = found;
-    }
+    const int earlier = eqn < record->eqn || (eqn == record->eqn && element < record->element);
+    if (record->kind == 0 || earlier) *record = found;
+#if defined(__GNUC__)
+    __atomic_store_n(lock, 0, __ATOMIC_RELEASE);
+#else
+    *lock = 0;
+#endif
 }
 
 /* how many of b's n arrays share a byte with a */

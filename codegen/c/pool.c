@@ -1,0 +1,121 @@
+/* Threads of this process that run the calls of all programs. They look for the next call for a
+   short while after the last one, and then sleep.
+
+   A call gives its number to `inside` of what its threads share. A thread takes part in it if it
+   comes while the call is not over; the call ends when nobody is inside, so that a thread that
+   another program keeps from running holds up nobody. */
+
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+
+#define MOST_THREADS 256
+/* turns of the search for the next call: some 50 us */
+#define SEARCH_TURNS 2000
+#define REST_NS 20000
+
+typedef int part_function(const void *call, void *shared, int64_t thread, int64_t threads);
+
+typedef struct { part_function *part; const void *call; int64_t threads; } job;
+
+static union { gradc_shared shared; unsigned char bytes[128]; } line GRADC_ALIGNED = {
+    {GRADC_OVER, {0}, 0, NULL}
+};
+static job current GRADC_ALIGNED;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t called = PTHREAD_COND_INITIALIZER;
+static int64_t sleeping, busy, started;
+
+/* gives up the processor, which a thread that has been put off may then have */
+static void rest(void)
+{
+    const struct timespec time = {0, REST_NS};
+    (void)nanosleep(&time, NULL);
+}
+
+static uint64_t number(void)
+{
+    return __atomic_load_n(&line.shared.inside, __ATOMIC_SEQ_CST) >> GRADC_CALL;
+}
+
+/* returns when another call than this one has begun */
+static void await(uint64_t known)
+{
+    for (int64_t turn = 0; turn < SEARCH_TURNS; turn++) {
+        if (number() != known) return;
+        GRADC_PAUSE;
+    }
+    pthread_mutex_lock(&mutex);
+    __atomic_add_fetch(&sleeping, 1, __ATOMIC_SEQ_CST);
+    while (number() == known) pthread_cond_wait(&called, &mutex);
+    __atomic_sub_fetch(&sleeping, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&mutex);
+}
+
+static void *serve(void *given)
+{
+    const int64_t thread = (int64_t)(intptr_t)given;
+    uint64_t known = 0;
+    for (;;) {
+        await(known);
+        known = number();
+        if (!gradc_enter(&line.shared, known)) continue;
+        const job now = current;
+        if (thread >= now.threads || now.part(now.call, &line, thread, now.threads))
+            gradc_leave(&line.shared);
+    }
+    return NULL;
+}
+
+/* Makes threads until there are `wanted` beside the caller, or no more are to be had. Signals are
+   for the threads of the program. */
+static void grow(int64_t wanted)
+{
+    sigset_t all, before;
+    if (started >= wanted) return;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (started < wanted) {
+        pthread_t made;
+        if (pthread_create(&made, NULL, serve, (void *)(intptr_t)(started + 1)) != 0) break;
+        pthread_detach(made);
+        started++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void begin(part_function *part, const void *call, int64_t threads)
+{
+    const uint64_t next = number() + 1;
+    current = (job){part, call, threads};
+    __atomic_store_n(&line.shared.done, next << 32, __ATOMIC_RELAXED);
+    __atomic_store_n(&line.shared.inside, next << GRADC_CALL, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&sleeping, __ATOMIC_SEQ_CST) == 0) return;
+    pthread_mutex_lock(&mutex);
+    pthread_cond_broadcast(&called);
+    pthread_mutex_unlock(&mutex);
+}
+
+static void end(void)
+{
+    (void)__atomic_fetch_or(&line.shared.inside, GRADC_OVER, __ATOMIC_ACQ_REL);
+    for (int64_t turn = 0; (GRADC_LOAD(&line.shared.inside) & (GRADC_OVER - 1)) != 0; turn++)
+        gradc_wait(&line.shared, turn);
+}
+
+/* Runs a call, the caller being thread 0; alone while the threads are at another caller's. */
+GRADC_EXPORT void gradc_pool_run(void *pool, int64_t threads, part_function *part, const void *call)
+{
+    gradc_shared own[2] = {{0, {0}, 0, NULL}, {0, {0}, 0, NULL}};
+    (void)pool;
+    if (threads > MOST_THREADS || __atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE) != 0) {
+        (void)part(call, own, 0, 1);
+        return;
+    }
+    line.shared.rest = rest;
+    grow(threads - 1);
+    begin(part, call, threads);
+    (void)part(call, &line, 0, threads);
+    end();
+    __atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
+}
