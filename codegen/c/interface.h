@@ -19,9 +19,10 @@ THREAD_ROOM
 extern "C" {
 #endif
 
-/* What one thread of a call does. Thread 0 must run; any other may, at the same time as it. `shared`:
-   128 bytes at a multiple of 8, the same for all threads of a call, zero before. */
-typedef int exported_thread_function(const void *call, void *shared, int64_t thread, int64_t threads);
+/* What thread `thread` of `threads` does in a call. Thread 0 must run, any other may at the same
+   time. `shared`: 128 bytes at a multiple of 8, the same for all of a call, zero before. */
+typedef int exported_thread_function(
+    const void *call, void *shared, int64_t thread, int64_t threads);
 
 /* size: sizeof(exported_options); threads: at most so many, 0 for the default; dims: symbolic sizes,
    if any; run: runs the threads of a call, given `runner`, and returns when all that run are done;

@@ -17,7 +17,7 @@ C_TEXT = re.compile(
     r"|\bfor \(int|\b(?:u?int(?:8|16|32|64)_t|float|double) \*|__attribute__|__builtin_"
 )
 # Declarations cffi parses in order to call what was compiled, and a compiler's own macros.
-ALLOWED = {"runtime/binding.py", "runtime/toolchain.py"}
+ALLOWED = {"runtime/loader.py"}
 
 
 def strings(path: Path) -> Iterator[tuple[int, str]]:

@@ -200,7 +200,7 @@ def test_options(built: Program) -> None:
 
 def test_it_describes_itself(built: Program) -> None:
     string, f = built.ffi.string, built.function
-    assert f("abi_version")() == 1
+    assert f("abi_version")() == 2
     assert (f("n_in")(), f("n_out")()) == (2, 2)
     assert [string(f("name_in")(i)) for i in range(2)] == [b"rows", b"w"]
     assert [string(f("name_out")(i)) for i in range(2)] == [b"loss", b"w"]

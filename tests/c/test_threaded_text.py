@@ -1,10 +1,14 @@
-"""Programs with threads: they compile strictly with and without OpenMP, and give the same bits."""
+"""Programs with threads: they compile strictly with and without OpenMP, and give the same bits,
+whoever runs their threads."""
 
 from __future__ import annotations
 
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
+import cffi
 import numpy as np
 import pytest
 from ctools import STRICT, Build, Program
@@ -30,7 +34,41 @@ def module() -> CModule:
     return found
 
 
-def run(module: CModule, library: Path, threads: int) -> list[np.ndarray]:
+Runner = Callable[[object, int, Callable[..., int], object], None]
+
+
+def alone(pool, n, part, call) -> None:
+    """Threads other than the first may be left out."""
+    part(call, zeros(pool), 0, n)
+
+
+def together(pool, n, part, call) -> None:
+    shared = zeros(pool)
+    started = [threading.Thread(target=part, args=(call, shared, t, n)) for t in range(1, n)]
+    for thread in started:
+        thread.start()
+    part(call, shared, 0, n)
+    for thread in started:
+        thread.join()
+
+
+def behind(pool, n, part, call) -> None:
+    """Those that come when all is done have nothing to do."""
+    shared = zeros(pool)
+    for t in range(n):
+        assert part(call, shared, t, n) == 1
+
+
+def zeros(pool: object) -> object:
+    return FFI.new("int64_t[16]")
+
+
+FFI = cffi.FFI()
+
+
+def run(
+    module: CModule, library: Path, threads: int, runner: Runner | None = None
+) -> list[np.ndarray]:
     program = Program(module, library)
     rng = np.random.default_rng(0)
     inputs = []
@@ -42,6 +80,11 @@ def run(module: CModule, library: Path, threads: int) -> list[np.ndarray]:
     outputs = [np.zeros(tuple(p.type.shape), p.type.dtype.numpy) for p in module.outputs]
     options = program.ffi.new(f"{module.name}_options *", {"threads": threads})
     options.size = program.ffi.sizeof(f"{module.name}_options")
+    if runner is not None:
+        function = f"{module.name}_thread_function"
+        kind = f"void(void *, int64_t, {function} *, const void *)"
+        options.run = made = program.ffi.callback(kind, runner)
+        assert made is not None
     assert program.function("work_bytes")(options) <= program.function("work_bytes")(
         program.ffi.NULL
     )
@@ -61,4 +104,13 @@ def test_everywhere_the_same(build: Build, module: CModule, request: pytest.Fixt
             found = run(module, library, n)
             expected = expected or found
             for a, b in zip(expected, found, strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
+def test_another_runner(build: Build, module: CModule) -> None:
+    library = build(module.source, "-std=c11", "-O1", "-fno-math-errno", "-ffp-contract=off")
+    expected = run(module, library, 1)
+    for runner in (alone, together, behind):
+        for n in (2, 5):
+            for a, b in zip(expected, run(module, library, n, runner), strict=True):
                 np.testing.assert_array_equal(a, b)

@@ -21,7 +21,7 @@ typedef struct { int64_t size, threads; const int64_t *dims; } f_options;
 API int f(const void *const *in, void *const *out, void *work, const f_options *options);
 API int64_t f_abi_version(void);
 API size_t f_work_bytes(const f_options *options);
-int64_t f_abi_version(void) { return 1; }
+int64_t f_abi_version(void) { return 2; }
 size_t f_work_bytes(const f_options *options) { (void)options; return WORK; }
 """
 HEADER = """#ifndef F_H

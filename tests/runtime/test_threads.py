@@ -13,7 +13,6 @@ import gradc
 import gradc.nn.functional as F
 from gradc import nn, optim
 from gradc.runtime.binding import THREADS, get_num_threads, set_num_threads
-from gradc.runtime.thread_choice import ThreadChoice
 
 WORDS, WIDTH, LENGTH, BATCH = 500, 64, 16, 16
 
@@ -77,10 +76,10 @@ def test_a_training_step_has_the_same_bits() -> None:
 def test_small_programs_have_no_threads() -> None:
     f = gradc.compile(lambda x: F.softmax(x * 2, 1))
     f(gradc.randn(8, 8))
-    assert "omp parallel" not in f.c_source
+    assert "gradc_team" not in f.c_source
     large = gradc.compile(lambda x: F.softmax(x * 2, 1))
     large(gradc.randn(512, 512))
-    assert "omp parallel" in large.c_source
+    assert "gradc_team" in large.c_source
 
 
 def big(x):
@@ -111,7 +110,7 @@ def test_many_python_threads_at_once() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_goes_on_alone(tmp_path: Path) -> None:
-    """OpenMP's threads do not exist in the child; a call that waited for them would not end."""
+    """The parent's threads do not exist in the child; a call that waited for them would not end."""
     set_num_threads(2)
     f = gradc.compile(big)
     x = gradc.randn(200, 200)
@@ -141,36 +140,3 @@ def test_an_exported_program_has_the_same_bits(tmp_path: Path) -> None:
     gradc.aot.export(f, (x,), tmp_path, name="big")
     assert "$(OPENMP)" in (tmp_path / "Makefile").read_text()
     np.testing.assert_array_equal(gradc.aot.load(tmp_path)(x).numpy(), f(x).numpy())
-
-
-def choose(together: int, alone: int, calls: int) -> tuple[ThreadChoice, int]:
-    """A choice after `calls` calls that take so many ns, and how many of them ran alone."""
-    choice, count = ThreadChoice(), 0
-    for _ in range(calls):
-        count += choice.alone
-        choice.took(alone if choice.alone else together)
-    return choice, count
-
-
-def test_one_thread_is_chosen_where_several_are_slower() -> None:
-    set_num_threads(2)
-    choice, count = choose(together=200_000, alone=100_000, calls=300)
-    assert choice.alone
-    assert count > 280
-    choice, count = choose(together=100_000, alone=150_000, calls=300)
-    assert not choice.alone
-    assert 0 < count < 10
-
-
-def test_long_calls_are_not_tried_on_one_thread() -> None:
-    set_num_threads(2)
-    _, count = choose(together=5_000_000, alone=1_000_000, calls=1000)
-    assert count == 0
-
-
-def test_the_choice_is_made_anew() -> None:
-    set_num_threads(2)
-    choice, _ = choose(together=200_000, alone=100_000, calls=300)
-    for _ in range(500):
-        choice.took(100_000 if choice.alone else 50_000)
-    assert not choice.alone
