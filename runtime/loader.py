@@ -18,7 +18,7 @@ ffi = cffi.FFI()
 ffi.cdef(
     """
     typedef int gradc_thread(const void *, void *, int64_t, int64_t);
-    typedef void gradc_run(void *, int64_t, gradc_thread *, const void *);
+    typedef void gradc_run(void *, int64_t, int64_t, gradc_thread *, const void *);
     typedef struct {
         int64_t size, threads;
         const int64_t *dims;

@@ -24,13 +24,15 @@ extern "C" {
 typedef int exported_thread_function(
     const void *call, void *shared, int64_t thread, int64_t threads);
 
-/* size: sizeof(exported_options); threads: at most so many, 0 for the default; dims: symbolic sizes,
-   if any; run: runs the threads of a call, given `runner`, and returns when all that run are done;
-   NULL: OpenMP does, where the program is compiled with it, else there is one. */
+/* size: sizeof(exported_options); threads: at most so many, 0 for the default; dims: symbolic
+   sizes, if any; run: runs the threads of a call, given `runner`, and returns when all that run are
+   done, `nanoseconds` being about what it would take one; NULL: OpenMP does, where the program is
+   compiled with it, else there is one thread. */
 typedef struct {
     int64_t size, threads;
     const int64_t *dims;
-    void (*run)(void *runner, int64_t threads, exported_thread_function *, const void *call);
+    void (*run)(void *runner, int64_t threads, int64_t nanoseconds, exported_thread_function *part,
+        const void *call);
     void *runner;
 } exported_options;
 

@@ -286,6 +286,7 @@ class _Emitter:
             "MOST_THREADS": layout.most_threads, "SHARED_BYTES": layout.shared_bytes,
             "AREAS": layout.areas, "PRIVATE_BYTES": layout.private_bytes,
             "COUNTERS": layout.counters, "SEGMENTS": len(layout.units),
+            "SHARED_NS": self.module.shared_ns,
         }  # fmt: skip
         for word, number in numbers.items():
             text = re.sub(rf"\b{word}\b", str(number), text)

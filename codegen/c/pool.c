@@ -9,10 +9,14 @@
 #include <signal.h>
 #include <time.h>
 
-#define MOST_THREADS 256
-/* turns of the search for the next call: some 50 us */
-#define SEARCH_TURNS 2000
+#define MOST_THREADS 64
+/* turns of the search for the next call: some 200 us */
+#define SEARCH_TURNS 8000
 #define REST_NS 20000
+/* Waking a thread takes about so long: it is worth it for a call that takes longer, or where short
+   calls come in a row with less than this between them. */
+#define WAKE_NS 50000
+#define ROW 8
 
 typedef int part_function(const void *call, void *shared, int64_t thread, int64_t threads);
 
@@ -23,8 +27,9 @@ static union { gradc_shared shared; unsigned char bytes[128]; } line GRADC_ALIGN
 };
 static job current GRADC_ALIGNED;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t called = PTHREAD_COND_INITIALIZER;
-static int64_t sleeping, busy, started;
+static pthread_cond_t called[MOST_THREADS];
+static uint64_t sleeping; /* a bit for each thread */
+static int64_t busy, started, short_calls, short_end;
 
 /* gives up the processor, which a thread that has been put off may then have */
 static void rest(void)
@@ -39,16 +44,17 @@ static uint64_t number(void)
 }
 
 /* returns when another call than this one has begun */
-static void await(uint64_t known)
+static void await(int64_t thread, uint64_t known)
 {
+    const uint64_t bit = (uint64_t)1 << thread;
     for (int64_t turn = 0; turn < SEARCH_TURNS; turn++) {
         if (number() != known) return;
         GRADC_PAUSE;
     }
     pthread_mutex_lock(&mutex);
-    __atomic_add_fetch(&sleeping, 1, __ATOMIC_SEQ_CST);
-    while (number() == known) pthread_cond_wait(&called, &mutex);
-    __atomic_sub_fetch(&sleeping, 1, __ATOMIC_SEQ_CST);
+    (void)__atomic_fetch_or(&sleeping, bit, __ATOMIC_SEQ_CST);
+    while (number() == known) pthread_cond_wait(&called[thread], &mutex);
+    (void)__atomic_fetch_and(&sleeping, ~bit, __ATOMIC_SEQ_CST);
     pthread_mutex_unlock(&mutex);
 }
 
@@ -57,7 +63,7 @@ static void *serve(void *given)
     const int64_t thread = (int64_t)(intptr_t)given;
     uint64_t known = 0;
     for (;;) {
-        await(known);
+        await(thread, known);
         known = number();
         if (!gradc_enter(&line.shared, known)) continue;
         const job now = current;
@@ -77,11 +83,34 @@ static void grow(int64_t wanted)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (started < wanted) {
         pthread_t made;
+        pthread_cond_init(&called[started + 1], NULL);
         if (pthread_create(&made, NULL, serve, (void *)(intptr_t)(started + 1)) != 0) break;
         pthread_detach(made);
         started++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* those of the first threads that sleep */
+static uint64_t asleep(int64_t threads)
+{
+    const uint64_t first = (((uint64_t)1 << (threads - 1)) - 1) << 1;
+    return __atomic_load_n(&sleeping, __ATOMIC_SEQ_CST) & first;
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Whether a call is to be done alone rather than by threads that have to be woken. */
+static int is_short(int64_t threads, int64_t nanoseconds)
+{
+    if (nanoseconds >= WAKE_NS || asleep(threads) == 0) return 0;
+    short_calls = now_ns() - short_end < WAKE_NS ? short_calls + 1 : 0;
+    return short_calls < ROW;
 }
 
 static void begin(part_function *part, const void *call, int64_t threads)
@@ -90,9 +119,11 @@ static void begin(part_function *part, const void *call, int64_t threads)
     current = (job){part, call, threads};
     __atomic_store_n(&line.shared.done, next << 32, __ATOMIC_RELAXED);
     __atomic_store_n(&line.shared.inside, next << GRADC_CALL, __ATOMIC_SEQ_CST);
-    if (__atomic_load_n(&sleeping, __ATOMIC_SEQ_CST) == 0) return;
+    const uint64_t wanted = asleep(threads);
+    if (wanted == 0) return;
     pthread_mutex_lock(&mutex);
-    pthread_cond_broadcast(&called);
+    for (int64_t t = 1; t < threads; t++)
+        if ((wanted >> t & 1) != 0) pthread_cond_signal(&called[t]);
     pthread_mutex_unlock(&mutex);
 }
 
@@ -103,19 +134,36 @@ static void end(void)
         gradc_wait(&line.shared, turn);
 }
 
-/* Runs a call, the caller being thread 0; alone while the threads are at another caller's. */
-GRADC_EXPORT void gradc_pool_run(void *pool, int64_t threads, part_function *part, const void *call)
+static void run(part_function *part, const void *call, int64_t threads)
 {
-    gradc_shared own[2] = {{0, {0}, 0, NULL}, {0, {0}, 0, NULL}};
-    (void)pool;
-    if (threads > MOST_THREADS || __atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE) != 0) {
-        (void)part(call, own, 0, 1);
-        return;
-    }
     line.shared.rest = rest;
     grow(threads - 1);
     begin(part, call, threads);
     (void)part(call, &line, 0, threads);
     end();
+}
+
+static void run_alone(part_function *part, const void *call)
+{
+    gradc_shared own[2] = {{0, {0}, 0, NULL}, {0, {0}, 0, NULL}};
+    (void)part(call, own, 0, 1);
+}
+
+/* Runs a call, the caller being thread 0; alone while the threads are at another caller's. */
+GRADC_EXPORT void gradc_pool_run(void *pool, int64_t threads, int64_t nanoseconds,
+    part_function *part, const void *call)
+{
+    (void)pool;
+    if (threads < 2 || threads > MOST_THREADS
+        || __atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE) != 0) {
+        run_alone(part, call);
+        return;
+    }
+    if (is_short(threads, nanoseconds)) {
+        run_alone(part, call);
+        short_end = now_ns();
+    } else {
+        run(part, call, threads);
+    }
     __atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
 }

@@ -50,7 +50,7 @@ static void exported_run(const void *const *in, void *const *out, unsigned char 
     }
     IN_PLACE
     if (n > 1 && options != NULL && options->run != NULL) {
-        options->run(options->runner, n, exported_thread, &call);
+        options->run(options->runner, n, SHARED_NS, exported_thread, &call);
         return;
     }
 #if defined(_OPENMP)

@@ -21,6 +21,7 @@ from gradc.codegen.loops.share import rebase, share
 from gradc.codegen.loops.structured import build_structured
 from gradc.codegen.plan.fingerprint import Fingerprint, fingerprint
 from gradc.codegen.plan.kernel import Kernel, Plan, RootKind
+from gradc.codegen.plan.work import threads_of_use
 from gradc.tracer import ops
 
 _BUILDERS = {
@@ -33,7 +34,8 @@ _BUILDERS = {
 def build_module(plan: Plan) -> Module:
     """The whole program as Loop IR."""
     calls, commit = _calls(plan)
-    threads = plan.threads if any(c.func.tasks for c in calls) else 1
+    shared_ns = plan.shared_ns if any(c.func.tasks for c in calls) else 0
+    threads = threads_of_use(shared_ns)
     arranged = arrange(share(calls), commit, plan.can_alias, threads)
     used = dict.fromkeys(slot for call in arranged.calls for slot in call.args)
     slots = [s for s in plan.slots if s in used or s.place is not Place.CONSTANT]
@@ -48,6 +50,7 @@ def build_module(plan: Plan) -> Module:
         arranged.work_bytes,
         arranged.private_bytes,
         threads,
+        shared_ns,
     )
 
 

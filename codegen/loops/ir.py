@@ -1,6 +1,6 @@
 """The Loop IR: what C can say, before it is text.
 
-    Module ::=  name slots:Slot* funcs:Func* calls:Invoke* commit work_bytes threads
+    Module ::=  name slots:Slot* funcs:Func* calls:Invoke* commit work_bytes threads shared_ns
     Func   ::=  name params:Buffer* body:Stmt* note:Note
     Stmt   ::=  Let(local, value)                           const T local = value;
             |   LetCall(locals, op, args)                   several results: threefry2x32
@@ -480,6 +480,7 @@ class Module:
         private_bytes: of every thread's own part, which follows.
         threads: how many threads it has use for; 1: it is written for one, and no function is
             divided.
+        shared_ns: estimate of the divided work, on one thread.
     """
 
     name: str
@@ -492,6 +493,7 @@ class Module:
     work_bytes: int
     private_bytes: int = 0
     threads: int = 1
+    shared_ns: int = 0
     checks: Mapping[int, Any] = field(default_factory=dict)
 
 

@@ -190,7 +190,7 @@ class Plan:
         commit: `kernels[:commit]` hold every check; none of them writes state.
         in_place, can_alias: see `loops.ir.Module`.
         reasons: why each value kept in memory is kept, and why state is not updated in place.
-        threads: how many threads the program has use for.
+        shared_ns: estimate of the work that is divided into tasks, on one thread.
     """
 
     graph: Graph
@@ -206,7 +206,7 @@ class Plan:
     in_place: tuple[tuple[int, int], ...]
     can_alias: tuple[tuple[int, int], ...]
     reasons: tuple[str, ...]
-    threads: int = 1
+    shared_ns: int = 0
 
     def __str__(self) -> str:
         return format_plan(self)

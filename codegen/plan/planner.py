@@ -44,7 +44,7 @@ def plan_graph(graph: Graph) -> Plan:
             (root, *_) = kernel.roots
             windows = root.eqn is not None and root.eqn.prim is ops.conv
             kernel.tiling = choose_convolution(root) if windows else choose_tiling(root)
-    threads = plan_tasks(s.kernels)
+    shared_ns = plan_tasks(s.kernels)
     names = graph_names(graph)
     places = _places(p, s, stored, names)
     constants = _constants(graph, names)
@@ -63,7 +63,7 @@ def plan_graph(graph: Graph) -> Plan:
         in_place=tuple(s.in_place),
         can_alias=graph.aliases,
         reasons=tuple(reasons + s.reasons),
-        threads=threads,
+        shared_ns=shared_ns,
     )
 
 

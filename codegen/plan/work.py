@@ -1,6 +1,7 @@
 """How much work a kernel is, and into how many tasks it is worth dividing.
 
-    plan_tasks(kernels)      sets `kernel.tasks`; returns how many threads the program has use for
+    plan_tasks(kernels)      sets `kernel.tasks`; returns the nanoseconds of those that are divided
+    threads_of_use(ns)       how many threads so much divided work is worth
 
 Estimates are nanoseconds of one thread on a present-day core. They depend on shapes alone, and so
 do the tasks; which thread runs which task is decided at run time and has no influence on results.
@@ -24,24 +25,29 @@ FLOPS = 80.0
 # Steps of eqns with loops of their own, which go one element at a time.
 STEP_NS = 1.0
 # A kernel below this is one thread's work: a barrier and two threads out of step cost as much.
-KERNEL_NS = 8_000
+KERNEL_NS = 3_000
 # The least a task should be, and the most tasks of one kernel: the more, the evener the end of it.
-TASK_NS = 2_500
+TASK_NS = 1_500
 MAX_TASKS = 64
 # Threads are worth waking for so much divided work, each.
-THREAD_NS = 20_000
+THREAD_NS = 3_000
 
 
 def plan_tasks(kernels: Sequence[Kernel]) -> int:
-    """Set how many tasks each kernel should be divided into; the number of threads of use."""
+    """Set how many tasks each kernel should be divided into; how long these take one thread."""
     estimates = {k: nanoseconds(k) for k in kernels}
     divided = {k: ns for k, ns in estimates.items() if ns >= KERNEL_NS}
-    threads = min(int(sum(divided.values()) / THREAD_NS), MAX_TASKS)
-    if threads < 2:
-        return 1
+    total = int(sum(divided.values()))
+    if threads_of_use(total) < 2:
+        return 0
     for kernel, ns in divided.items():
         kernel.tasks = max(2, min(int(ns / TASK_NS), MAX_TASKS))
-    return threads
+    return total
+
+
+def threads_of_use(total: int) -> int:
+    """How many threads so many nanoseconds of divided work are worth, at least 1."""
+    return max(1, min(total // THREAD_NS, MAX_TASKS))
 
 
 def nanoseconds(kernel: Kernel) -> float:

@@ -34,15 +34,15 @@ def module() -> CModule:
     return found
 
 
-Runner = Callable[[object, int, Callable[..., int], object], None]
+Runner = Callable[[object, int, int, Callable[..., int], object], None]
 
 
-def alone(pool, n, part, call) -> None:
+def alone(pool, n, ns, part, call) -> None:
     """Threads other than the first may be left out."""
     part(call, zeros(pool), 0, n)
 
 
-def together(pool, n, part, call) -> None:
+def together(pool, n, ns, part, call) -> None:
     shared = zeros(pool)
     started = [threading.Thread(target=part, args=(call, shared, t, n)) for t in range(1, n)]
     for thread in started:
@@ -52,7 +52,7 @@ def together(pool, n, part, call) -> None:
         thread.join()
 
 
-def behind(pool, n, part, call) -> None:
+def behind(pool, n, ns, part, call) -> None:
     """Those that come when all is done have nothing to do."""
     shared = zeros(pool)
     for t in range(n):
@@ -82,7 +82,7 @@ def run(
     options.size = program.ffi.sizeof(f"{module.name}_options")
     if runner is not None:
         function = f"{module.name}_thread_function"
-        kind = f"void(void *, int64_t, {function} *, const void *)"
+        kind = f"void(void *, int64_t, int64_t, {function} *, const void *)"
         options.run = made = program.ffi.callback(kind, runner)
         assert made is not None
     assert program.function("work_bytes")(options) <= program.function("work_bytes")(

@@ -14,7 +14,7 @@ import warnings
 import pytest
 from handmade import RIGHT, add_module, run_add
 
-from gradc.runtime import cache, toolchain
+from gradc.runtime import cache
 from gradc.runtime.binding import recipe_of
 from gradc.runtime.cache import store
 from gradc.tracer.errors import GradcError
