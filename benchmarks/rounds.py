@@ -22,6 +22,7 @@ from benchmarks.workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[1]
 BURN = "while True: pass"
+PAUSE = 0.1
 
 
 @dataclass
@@ -172,8 +173,9 @@ def _rounds(workers, rows, plan):
     times = {name: [] for name in workers}
     for _ in range(plan.rounds):
         for name, worker in workers.items():
-            # Threads that spin behind their last call would disturb the next contestant.
-            time.sleep(0.01)
+            # Threads that spin behind their last call would disturb the next contestant: those
+            # of OpenBLAS do so for up to 2^26 cycles.
+            time.sleep(PAUSE)
             found = worker.measure(plan.slice)
             if "skipped" in found:
                 rows[name].skipped = found["skipped"]

@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import resource
+import statistics
 import sys
 import time
 
@@ -36,18 +37,25 @@ def digest(result, read):
     return figures
 
 
-def measure(call, seconds):
-    """Seconds per call, over at least this long."""
-    count, batch, start = 0, 1, time.perf_counter()
+def repeat(call, seconds):
+    """Calls for at least this long, in batches: the seconds of a call, by batch."""
+    taken, batch, start = [], 1, time.perf_counter()
     while True:
+        begin = time.perf_counter()
         for _ in range(batch):
             call()
-        count += batch
-        spent = time.perf_counter() - start
-        if spent >= seconds:
-            return spent / count
+        end = time.perf_counter()
+        taken.append((end - begin) / batch)
+        if end - start >= seconds:
+            return taken
         # Asking for the time costs as much as the smallest calls: ask seldom.
-        batch = max(1, min(1000, int(count * seconds / spent / 20)))
+        batch = max(1, int(seconds / 30 / taken[-1]))
+
+
+def measure(call, seconds):
+    """Seconds per call: the median of about this long, after a fifth of it to come into step."""
+    repeat(call, seconds / 5)
+    return statistics.median(repeat(call, seconds))
 
 
 def prepare(name, workload, threads):
