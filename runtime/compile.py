@@ -57,6 +57,7 @@ class CompiledFunction:
         self._static_leaves: dict[Any, frozenset[int]] = {}
         self._cache: OrderedDict[Any, list[Specialization]] = OrderedDict()
         # The latest specializations as C calls them; each declines what is not its own.
+        self._direct: dict[Specialization, Any] = {}
         self._dispatches: tuple[Any, ...] = ()
         self._history: list[str] = []
         self._lock = ForkLock()
@@ -95,16 +96,21 @@ class CompiledFunction:
             made = rebound(specialization, call)
             if made is not None:
                 same[i] = made
-                gone = specialization.direct.closed()
-                self._dispatches = tuple(d for d in self._dispatches if d is not gone)
+                # It must not run again, even if its gradients should come back.
+                self._direct.pop(specialization, None)
+                self._dispatches = tuple(self._direct.values())
                 return made
         return None
 
     def _note(self, specialization: Specialization) -> None:
         """Try the specialization, whose guards hold, without reading the signature next time."""
         dispatch = specialization.direct.renewed()
-        if dispatch is not None and dispatch not in self._dispatches:
-            self._dispatches = (dispatch, *self._dispatches[: MOST_DISPATCHES - 1])
+        if dispatch is not self._direct.get(specialization):
+            kept = {s: d for s, d in self._direct.items() if s is not specialization}
+            if dispatch is not None:
+                kept = {specialization: dispatch, **kept}
+            self._direct = dict(list(kept.items())[:MOST_DISPATCHES])
+            self._dispatches = tuple(self._direct.values())
 
     def _specialize(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call

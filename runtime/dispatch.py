@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optree
 
+from gradc.runtime.binding import THREADS
 from gradc.runtime.checks import ENTRY_IS, Together
 from gradc.runtime.executable import CBound
 from gradc.runtime.guards import Guards
@@ -125,37 +126,39 @@ def _is_plain(template: Any) -> bool:
 class DirectCall:
     """The dispatch of one specialization, made once it pays and kept up with its guards."""
 
-    __slots__ = ("_dispatch", "_runs", "_specialization", "_stamp")
+    __slots__ = ("_dispatch", "_epoch", "_impossible", "_runs", "_specialization", "_stamp")
 
     def __init__(self, specialization: Specialization) -> None:
         self._specialization = specialization
         self._dispatch: Any = None
-        self._runs = 0
+        self._impossible = False
+        self._runs = self._epoch = 0
         self._stamp: tuple[int, ...] = ()
 
     def renewed(self) -> Any:
         """The dispatch, right after the guards were found to hold; None while there is none."""
         self._runs += 1
-        if self._dispatch is None:
-            if self._runs not in (1, PATIENCE):
-                return None
-            module = extension(self._runs)
-            if module is None:
-                return None
-            self._dispatch = make_dispatch(self._specialization, module)
-            if self._dispatch is None:
-                return None
+        if self._dispatch is None or self._epoch != THREADS.epoch:
+            self._make()
         guards = self._specialization.staged.guards
-        if guards.stamp != self._stamp and guards.stamp[0] == self._specialization.structure:
+        if self._dispatch is not None and guards.stamp != self._stamp:
             self._accept(guards)
         return self._dispatch
 
-    def closed(self) -> Any:
-        """The dispatch, or None; from now on there is none, as the state is another's."""
-        made, self._dispatch, self._runs = self._dispatch, None, PATIENCE
-        return made
+    def _make(self) -> None:
+        """What stood before was for another number of threads."""
+        self._dispatch = None
+        if self._impossible or (self._runs != 1 and self._runs % PATIENCE):
+            return
+        module = extension(self._runs)
+        if module is not None:
+            self._epoch, self._stamp = THREADS.epoch, ()
+            self._dispatch = make_dispatch(self._specialization, module)
+            self._impossible = self._dispatch is None
 
     def _accept(self, guards: Guards) -> None:
+        if guards.stamp[0] != self._specialization.structure:
+            return
         rows, rest = guards.rows()
         place, key = default_dtype_place()
         rows.append((ENTRY_IS, place, key, self._specialization.staged.call.key[2]))

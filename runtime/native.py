@@ -38,11 +38,11 @@ PATIENCE = 100
 
 
 class _Extension:
-    """The module as far as it is known: not yet looked for, loaded, or given up."""
+    """The module as far as it is known: not yet looked for, in work, loaded, or given up."""
 
     def __init__(self) -> None:
         self.module: Any = None
-        self.given_up = False
+        self.in_work = self.given_up = False
         self.lock = threading.Lock()
 
 
@@ -64,7 +64,7 @@ _extension = _Extension()
 
 
 def extension(runs: int) -> Any:
-    """The module, or None.
+    """The module; None while there is none.
 
     Args:
         runs: how often the program that asks has been called.
@@ -72,10 +72,14 @@ def extension(runs: int) -> Any:
     how = config.dispatch
     if how == "python" or _extension.given_up:
         return None
-    if _extension.module is None:
+    if _extension.module is None and not _extension.in_work:
         with _extension.lock:
-            if _extension.module is None:
-                _obtain(at_once=how == "c" or runs >= PATIENCE)
+            if _extension.module is None and not _extension.in_work:
+                if how == "c" or runs < PATIENCE:
+                    _obtain(at_once=how == "c")
+                else:  # the calls go on meanwhile
+                    _extension.in_work = True
+                    threading.Thread(target=_obtain, args=(True,)).start()
     return _extension.module
 
 
@@ -99,6 +103,8 @@ def _obtain(at_once: bool) -> None:
     except (GradcError, OSError, ImportError, TypeError) as error:
         logger.info("calls go through Python: %s", error)
         _extension.given_up = True
+    finally:
+        _extension.in_work = False
 
 
 def _recipe() -> Recipe:
@@ -130,6 +136,7 @@ def _slots(cls: Any) -> tuple[str, ...]:
 def _after_fork() -> None:
     """A lock that another thread held stays held in a child forever."""
     _extension.lock = threading.Lock()
+    _extension.in_work = False
 
 
 if hasattr(os, "register_at_fork"):

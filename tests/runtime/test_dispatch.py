@@ -397,12 +397,33 @@ def test_it_is_not_compiled_before_it_pays(tmp_path):
     for _ in range(native.PATIENCE):
         f(x)
     assert f._dispatches == () and native._extension.module is None
-    f(x)
+    f(x)  # the calls go on while it is compiled
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join(60)
+    assert native._extension.module is not None
+    for _ in range(native.PATIENCE):
+        f(x)
     assert len(f._dispatches) == 1 and direct(f, x).tolist() == [2.0, 2.0]
     native._extension.module = None
     g = gradc.compile(lambda x: x * 3)
     g(x), g(x)
     assert len(g._dispatches) == 1, "what is in the cache is used at once"
+
+
+def test_another_number_of_threads():
+    x = gradc.ones(2)
+    f = compiled(lambda x: x * 2, x)
+    (before,) = f._dispatches
+    threads = gradc.get_num_threads()
+    gradc.set_num_threads(threads + 1)
+    try:
+        assert before((x,)) is MISS
+        for _ in range(native.PATIENCE + 1):
+            f(x)
+        assert direct(f, x).tolist() == [2.0, 2.0]
+    finally:
+        gradc.set_num_threads(threads)
 
 
 def test_python_is_enough():
