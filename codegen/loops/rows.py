@@ -6,7 +6,8 @@
                                   stage 2: store
 
 A reduction along the innermost axis runs on a fixed number of lanes (16 for float32, 8 for
-float64), combined as a tree, on every target; so its bits depend on the shape alone.
+float64, several times as many in light stages over long lines), combined as a tree, on every
+target; so its bits depend on the program and its shapes alone.
 
 A large kernel is divided into tasks, pieces of its rows (or, without rows, of one of its loops).
 What it sums over all rows is then summed per task; a second function adds these parts in order
@@ -53,6 +54,9 @@ from gradc.tracer.graph.ir import Var
 from gradc.tracer.graph.types import DType, int64
 
 LANE_BYTES = 64
+# Additions under way at a time in stages of so few cycles, along lines of so many times the width.
+CHAINS, LIGHT_CYCLES, LONG_LINE = 4, 8, 16
+TREE_VECTOR = 4  # lanes that are halved as vectors
 UNROLLED = 4  # an innermost axis of so few elements gives no lanes, if the one before has as many
 FEW_LANES = 4  # as these
 BLOCK = 8192  # elements summed before a partial sum is put away
@@ -596,7 +600,9 @@ class _RowsBuilder:
             width //= 2
             body, v, name = self.emitter.loop(region, "lane", 0, width)
             body.stmts.append(Accumulate(buffer, v, op, (Load(buffer, v + width),)))
-            self.emitter.close(body, name, 0, width, mode=Mode.UNROLL)
+            # As scalars, comparisons of many lanes would be many branches.
+            mode = Mode.SIMD if width >= TREE_VECTOR else Mode.UNROLL
+            self.emitter.close(body, name, 0, width, mode=mode)
         return call(op, Load(buffer, ix.const(0)), Load(buffer, ix.const(1)))
 
     def empty_reductions(self, region: Region, stage: Stage, row: Index) -> None:
@@ -779,9 +785,15 @@ def lane_width(dtype: DType) -> int:
 
 
 def lane_count(stage: Stage, size: int) -> int:
-    """The lanes of a stage's reductions along an innermost axis of `size` elements."""
+    """The lanes of a stage's reductions along an innermost axis of `size` elements: several times
+    the width where little else happens, for an addition waits for the one before it."""
     widths = [lane_width(accumulator(r)) for r in stage.roots if r.kind is RootKind.REDUCE]
-    return min(*widths, _power_of_two(size)) if widths else 1
+    if not widths:
+        return 1
+    width = min(widths)
+    if sum(r.cycles for r in stage.roots) <= LIGHT_CYCLES and size >= LONG_LINE * width:
+        width *= max(CHAINS // _power_of_two(len(widths)), 1)
+    return min(width, _power_of_two(size))
 
 
 def _power_of_two(n: int) -> int:

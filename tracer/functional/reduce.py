@@ -385,7 +385,9 @@ def softmax(input: Any, dim: int, dtype: DType | None = None) -> Tensor:
     if x.type.size == 0:
         return math.clone(x)
     e = math.exp(math.sub(x, _shift(x, axis)))
-    return math.div(e, _keep(ops.reduce_sum(e, axes=(axis,)), x, (axis,)))
+    # One division per row: the sum is at least 1, so that nothing overflows.
+    scale = math.reciprocal(ops.reduce_sum(e, axes=(axis,)))
+    return math.mul(e, _keep(scale, x, (axis,)))
 
 
 @numpy_names
