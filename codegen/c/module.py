@@ -244,6 +244,7 @@ class _Emitter:
                 *helpers,
                 *self.constant_tables(),
                 *functions,
+                ONCE,
                 part,
                 run,
                 *tables,
@@ -364,6 +365,10 @@ PREAMBLE = (
     "#if defined(__GNUC__)\n#pragma GCC diagnostic push\n"
     '#pragma GCC diagnostic ignored "-Wtautological-compare"\n'
     '#pragma GCC diagnostic ignored "-Wtype-limits"\n#endif',
+)
+ONCE = (
+    "/* What follows runs once in a call: it is compiled quickly. */\n"
+    '#if defined(__GNUC__) && !defined(__clang__)\n#pragma GCC optimize("O1")\n#endif'
 )
 THREADS_PREAMBLE = "#if defined(_OPENMP)\n#include <omp.h>\n#endif"
 THREAD_ROOM = """/* threads that EXPORTED_WORK_BYTES has room for */

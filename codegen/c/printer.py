@@ -235,11 +235,12 @@ class _FunctionPrinter:
         self.line(f"{place} = {self.assigned(new, dtype, memory=memory)};")
 
     def multiply(self, stmt: ir.Multiply) -> None:
-        helper = self.use(f"gradc_multiply_{stmt.sums.dtype.short}")
+        size = f"{stmt.rows}x{stmt.columns}"
+        helper = self.use(f"gradc_multiply_{stmt.sums.dtype.short}_{size}")
         sums = self.names.pick(stmt.sums, stmt.sums.name, "b")
         a, b = (self.address(x.buffer, x.start) for x in (stmt.a, stmt.b))
         numbers = [stmt.a.row, stmt.a.step, b, stmt.b.step, stmt.count]
-        args = [sums, stmt.rows, stmt.columns, a, *numbers]
+        args = [sums, a, *numbers]
         self.line(f"{helper}({', '.join(map(str, args))});")
 
     def transpose(self, stmt: ir.Transpose) -> None:

@@ -8,7 +8,8 @@ is one snippet; what it defines and what it uses are read off its text, so that 
 
 Integer helpers are written for 32 bits; those of another width are the same text with the width
 exchanged (`gradc_add_i8`). Long functions also exist as `gradc_pow_f64_apart`, which is called
-instead of copied, for places that run once.
+instead of copied, for places that run once; `gradc_multiply_f32_8x32` is the function for a tile of
+this size, one for all kernels that use it.
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ EXTERNAL = ("GRADC_OPENMP_SIMD", "GRADC_REPRODUCIBLE")
 _NAME = re.compile(r"\b(?:gradc|GRADC)_\w+")
 _DEFINES = re.compile(
     r"^\s*#\s*define\s+(GRADC_\w+)"  # a macro
-    r"|^(?:GRADC_(?:INLINE|COLD|APART)|static)\b[^(=]*?\b(gradc_\w+)\s*[(\[]"  # function or table
+    r"|^(?:GRADC_(?:INLINE|COLD|APART|SHARED)|static)\b[^(=]*?\b(gradc_\w+)\s*[(\[]"  # function
     r"|^(?:typedef\b.*\b|\} )(gradc_\w+);$",  # a type
     re.MULTILINE,
 )
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+_TILE = re.compile(r"^(gradc_\w+)_(\d+)x(\d+)$")
 _WIDTH = re.compile(r"^(gradc_\w*_)([iu])(8|16|64)$")
 
 
@@ -96,7 +98,7 @@ def find(name: str) -> Snippet:
     Raises:
         InternalError: there is none.
     """
-    found = library().get(name) or _other_width(name) or _apart(name)
+    found = library().get(name) or _other_width(name) or _apart(name) or _of_size(name)
     if found is None:
         raise InternalError(f"no C helper is called {name}")
     return found
@@ -146,7 +148,28 @@ def _apart(name: str) -> Snippet | None:
         return None
     type, parameters = head.groups()
     given = ", ".join(p.split()[-1] for p in parameters.split(","))
-    text = f"GRADC_APART {type} {name}({parameters})\n{{\n    return {inlined}({given});\n}}"
+    text = f"GRADC_SHARED {type} {name}({parameters})\n{{\n    return {inlined}({given});\n}}"
+    return _snippet(text, base.order)
+
+
+def _of_size(name: str) -> Snippet | None:
+    """`gradc_multiply_f32_8x32`: a function that calls the inlined one for a tile of one size."""
+    match = _TILE.match(name)
+    base = None if match is None else library().get(match.group(1))
+    if match is None or base is None:
+        return None
+    inlined, *sizes = match.groups()
+    head = re.search(rf"GRADC_INLINE void {inlined}\(([^)]*)\)", base.text)
+    if head is None:
+        return None
+    parameters = [" ".join(p.split()) for p in head.group(1).split(",")]
+    fixed = dict(zip(("rows", "columns"), sizes))
+    kept = [p for p in parameters if p.split()[-1] not in fixed]
+    given = [fixed.get(n, n) for n in (p.split()[-1].lstrip("*") for p in parameters)]
+    text = (
+        f"GRADC_SHARED void {name}({', '.join(kept[:2])},\n    {', '.join(kept[2:])})\n"
+        f"{{\n    {inlined}({', '.join(given)});\n}}"
+    )
     return _snippet(text, base.order)
 
 

@@ -29,7 +29,7 @@ FLAGS: tuple[str, ...] = tuple(REASONS)
 # In place of -O3 where the time of compiling matters more than that of running.
 QUICK_FLAG = "-O1"
 SHARED_FLAGS: tuple[str, ...] = ("-fPIC", "-shared", "-fvisibility=hidden")
-POOL_FLAGS: tuple[str, ...] = ("-pthread",)
+POOL_FLAGS: tuple[str, ...] = (QUICK_FLAG, "-pthread")
 WARNING_FLAGS: tuple[str, ...] = ("-Wall", "-Wextra", "-Werror")
 
 # What a bare-metal link must still provide: compilers turn loops into these on their own.

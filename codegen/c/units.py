@@ -12,17 +12,23 @@ import re
 
 _KERNEL = re.compile(r"^(GRADC_KERNEL void (\w+)\([^;{]*\))\n\{\n.*?^\}$", re.M | re.S)
 _STATIC = re.compile(r"^(#define GRADC_KERNEL) static\b", re.M)
-# Characters of kernels that are worth a compiler of their own; starting one costs about as much.
-WORTH = 6_000
+# Milliseconds of a compiler, as measured with gcc: for a vectorised loop, for a function, and for
+# so many characters.
+_LOOP, _FUNCTION, _CHARACTERS = 6, 3, 300
+_COSTS = {"GRADC_SIMD": _LOOP, "gradc_transpose": 2 * _LOOP}
+# What is worth a compiler of its own; starting one costs about a third of it.
+WORTH = 60
 
 
 def units(source: str, most: int) -> list[str]:
-    """At most `most` texts of about the same length; [source] where that is not worth it."""
+    """At most `most` texts that take about equally long; [source] where that is not worth it."""
     found = list(_KERNEL.finditer(source))
-    count = min(most, len(found), sum(len(m.group()) for m in found) // WORTH)
+    costs = [_milliseconds(m.group()) for m in found]
+    count = min(most, len(found), int(sum(costs) / WORTH))
     if count < 2:
         return [source]
-    places = _assign([len(m.group()) for m in found], len(source) - found[-1].end(), count)
+    rest = len(source) - found[-1].end()
+    places = _assign(costs, rest / _CHARACTERS, count)
     head = source[: found[0].start()]
     texts = [_without(source, [m for m, p in zip(found, places) if p > 0])]
     for unit in range(1, count):
@@ -31,13 +37,19 @@ def units(source: str, most: int) -> list[str]:
     return [_STATIC.sub(r"\1", text) for text in texts]
 
 
-def _assign(lengths: list[int], rest: int, count: int) -> list[int]:
+def _milliseconds(kernel: str) -> float:
+    """About how long a compiler takes for a kernel."""
+    loops = sum(cost * kernel.count(word) for word, cost in _COSTS.items())
+    return _FUNCTION + loops + len(kernel) / _CHARACTERS
+
+
+def _assign(costs: list[float], rest: float, count: int) -> list[int]:
     """The unit of each kernel: the longest first, each to the unit with the least so far. The
-    first has the rest of the program, whose calls compile faster than loops."""
-    loads, places = [rest // 3, *[0] * (count - 1)], [0] * len(lengths)
-    for n in sorted(range(len(lengths)), key=lambda n: -lengths[n]):
+    first has the rest of the program."""
+    loads, places = [rest, *[0.0] * (count - 1)], [0] * len(costs)
+    for n in sorted(range(len(costs)), key=lambda n: -costs[n]):
         places[n] = min(range(count), key=loads.__getitem__)
-        loads[places[n]] += lengths[n]
+        loads[places[n]] += costs[n]
     return places
 
 

@@ -45,26 +45,28 @@ from gradc.codegen.loops.ir import (
     Store,
     call,
 )
+from gradc.codegen.loops.lanes import (
+    accumulator,
+    combiner,
+    lane_count,
+    lane_tree,
+    lane_width,
+    most_parts,
+    power_of_two,
+)
 from gradc.codegen.loops.movement import MultiIndex
-from gradc.codegen.loops.scalar import COMBINERS, cast_to, identity
+from gradc.codegen.loops.scalar import cast_to, identity
 from gradc.codegen.loops.structured import check_statements
 from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind, Stage
 from gradc.tracer import ops
 from gradc.tracer.graph.ir import Var
-from gradc.tracer.graph.types import DType, int64
+from gradc.tracer.graph.types import int64
 
-LANE_BYTES = 64
-# Additions under way at a time in stages of so few cycles, along lines of so many times the width.
-CHAINS, LIGHT_CYCLES, LONG_LINE = 4, 8, 16
-TREE_VECTOR = 4  # lanes that are halved as vectors
 UNROLLED = 4  # an innermost axis of so few elements gives no lanes, if the one before has as many
 FEW_LANES = 4  # as these
 BLOCK = 8192  # elements summed before a partial sum is put away
 # Tasks write multiples of so many elements, so that two of them share no cache line.
 GRAIN = 64
-# What the parts of a divided sum may take: bytes, and as a share of the elements summed.
-PARTS_BYTES = 1 << 20
-PARTS_SHARE = 16
 _SHORT = {"add": "sum", "mul": "product", "maximum": "greatest", "minimum": "least",
           "bitwise_or": "any", "bitwise_and": "all"}  # fmt: skip
 
@@ -466,7 +468,7 @@ class _RowsBuilder:
         self.lane_loop(steps, nest, first + v, width)
         self.emitter.close(steps, step_name, 0, BLOCK, width, Mode.ROLLED)
         for whole, part in zip(outer, nest.lanes, strict=True):
-            total = self.tree(body, part.buffer, part.op)
+            total = lane_tree(self.emitter, body, part.buffer, part.op)
             at = ((first - start) // BLOCK) % width
             body.stmts.append(Accumulate(whole.buffer, at, whole.op, (total,)))
         nest.lanes = outer
@@ -580,7 +582,7 @@ class _RowsBuilder:
 
     def combine(self, region: Region, lanes: _Lanes, nest: _Nest) -> None:
         """The lanes as one value, halving them in a fixed order."""
-        total = self.tree(region, lanes.buffer, lanes.op)
+        total = lane_tree(self.emitter, region, lanes.buffer, lanes.op)
         root = lanes.root
         if root.exit:
             region.stmts.append(self.into_exit(root, lanes.out, total, nest.row))
@@ -591,19 +593,6 @@ class _RowsBuilder:
         for slot in root.slots:
             value = cast_to(Read(local), slot.dtype)
             region.stmts.append(Store(self.ctx.buffer(slot), lanes.out, value))
-
-    def tree(self, region: Region, buffer: Buffer, op: str, width: int = 0) -> Expr:
-        width = width or buffer.size
-        if width == 1:
-            return Load(buffer, ix.const(0))
-        while width > 2:
-            width //= 2
-            body, v, name = self.emitter.loop(region, "lane", 0, width)
-            body.stmts.append(Accumulate(buffer, v, op, (Load(buffer, v + width),)))
-            # As scalars, comparisons of many lanes would be many branches.
-            mode = Mode.SIMD if width >= TREE_VECTOR else Mode.UNROLL
-            self.emitter.close(body, name, 0, width, mode=mode)
-        return call(op, Load(buffer, ix.const(0)), Load(buffer, ix.const(1)))
 
     def empty_reductions(self, region: Region, stage: Stage, row: Index) -> None:
         """Reductions over nothing give their identity."""
@@ -622,7 +611,7 @@ class _RowsBuilder:
         size = prod(root.out_shape)
         value, zero = identity(op, dtype), ix.const(0)
         if size == 1:
-            width = min(lane_width(dtype), _power_of_two(self.rows))
+            width = min(lane_width(dtype), power_of_two(self.rows))
             shape = (width,) if width > 1 else ()
             self.totals[root] = buffer = self.ctx.local_array(f"{_SHORT[op]}_rows", dtype, shape)
             region.stmts.append(Alloc(buffer, value))
@@ -701,7 +690,7 @@ class _RowsBuilder:
     def finish_exit(self, root: Root, buffer: Buffer, width: int) -> None:
         """A scalar from the first `width` elements of `buffer`."""
         op = combiner(root)
-        total = self.tree(self.ctx.top, buffer, op, width)
+        total = lane_tree(self.emitter, self.ctx.top, buffer, op, width)
         local = self.emitter.local(_SHORT[op], total, self.ctx.top)
         self.ctx.top.stmts.append(Let(local, total))
         self.results[root] = Read(local)
@@ -758,44 +747,3 @@ def _chooses(root: Root) -> bool:
     such loads are strided.)"""
     own = root.eqn is not None and root.eqn.prim in (ops.pad, ops.concat)
     return own or bool(root.path is not None and root.path.guards)
-
-
-def combiner(root: Root) -> str:
-    assert root.eqn is not None
-    return COMBINERS[root.eqn.prim.name]
-
-
-def accumulator(root: Root) -> DType:
-    assert root.eqn is not None
-    return root.eqn.output.type.dtype.accumulate
-
-
-def most_parts(summed: list[Root], size: int) -> int:
-    """How many parts these sums over `size` elements may have."""
-    each = sum(prod(r.out_shape) for r in summed)
-    nbytes = sum(prod(r.out_shape) * accumulator(r).itemsize for r in summed)
-    if not each:
-        return max(size, 1)
-    return min(size // (PARTS_SHARE * each), PARTS_BYTES // max(nbytes, 1))
-
-
-def lane_width(dtype: DType) -> int:
-    """Lanes of a reduction: a fixed number of bytes, on every target."""
-    return max(min(LANE_BYTES // dtype.itemsize, 16), 1)
-
-
-def lane_count(stage: Stage, size: int) -> int:
-    """The lanes of a stage's reductions along an innermost axis of `size` elements: several times
-    the width where little else happens, for an addition waits for the one before it."""
-    widths = [lane_width(accumulator(r)) for r in stage.roots if r.kind is RootKind.REDUCE]
-    if not widths:
-        return 1
-    width = min(widths)
-    if sum(r.cycles for r in stage.roots) <= LIGHT_CYCLES and size >= LONG_LINE * width:
-        width *= max(CHAINS // _power_of_two(len(widths)), 1)
-    return min(width, _power_of_two(size))
-
-
-def _power_of_two(n: int) -> int:
-    """The least power of two that is not below `n`."""
-    return 1 << max(n - 1, 0).bit_length()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradc.codegen.loops import axes, rows, structured
+from gradc.codegen.loops import axes, lanes, rows, structured
 from gradc.codegen.plan import tiling, work
 
 
@@ -13,8 +13,9 @@ def divide_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("KERNEL_NS", 0.3), ("TASK_NS", 0.2), ("THREAD_NS", 0.5)):
         monkeypatch.setattr(work, name, value)
     for module, name, value in (
-        (rows, "GRAIN", 1), (rows, "TILE", 2), (axes, "TILE", 2), (rows, "BLOCK", 16),
-        (rows, "PARTS_SHARE", 1), (structured, "GRAIN", 1), (structured, "WINDOW", 1),
+        (rows, "GRAIN", 1), (rows, "TILE", 2), (axes, "TILE", 2), (rows, "BLOCK", 32),
+        (lanes, "PARTS_SHARE", 1), (lanes, "LONG_LINE", 1), (lanes, "CHAINS", 2),
+        (structured, "GRAIN", 1), (structured, "WINDOW", 1),
         (tiling, "ROWS", 2), (tiling, "BLOCK_ROWS", 2), (tiling, "LEAST_ROWS", 1),
         (tiling, "K_BLOCK", 3), (tiling, "LANE_BYTES", 8), (tiling, "MAX_LANE_GROUPS", 2),
     ):  # fmt: skip

@@ -22,11 +22,18 @@
 #define GRADC_ALIGNED
 #endif
 
-/* called, not copied: for what runs once, where speed of compilation is worth more than the call */
+/* called, not copied: what several kernels use */
 #if defined(__GNUC__)
-#define GRADC_APART static __attribute__((noinline))
+#define GRADC_SHARED static __attribute__((noinline))
 #else
-#define GRADC_APART static
+#define GRADC_SHARED static
+#endif
+
+/* called, not copied: what runs a few times in a call, where speed of compilation is worth more */
+#if defined(__GNUC__) && !defined(__clang__)
+#define GRADC_APART static __attribute__((noinline, optimize("O1")))
+#else
+#define GRADC_APART GRADC_SHARED
 #endif
 
 /* the iterations of the next loop are independent; -DGRADC_OPENMP_SIMD goes with -fopenmp-simd */

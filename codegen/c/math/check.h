@@ -61,7 +61,7 @@ GRADC_APART int64_t gradc_unusable(const void *const *p, const size_t *bytes, co
 }
 
 /* state that is read and then overwritten starts as a copy, where it is not the same array */
-GRADC_APART void gradc_copy(void *to, const void *from, size_t bytes)
+GRADC_SHARED void gradc_copy(void *to, const void *from, size_t bytes)
 {
     unsigned char *const a = (unsigned char *)to;
     const unsigned char *const b = (const unsigned char *)from;
