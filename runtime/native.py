@@ -38,11 +38,11 @@ PATIENCE = 100
 
 
 class _Extension:
-    """The module as far as it is known: not yet looked for, in work, loaded, or given up."""
+    """The module as far as it is known: not yet looked for, loaded, or given up."""
 
     def __init__(self) -> None:
         self.module: Any = None
-        self.in_work = self.given_up = False
+        self.given_up = False
         self.lock = threading.Lock()
 
 
@@ -72,14 +72,10 @@ def extension(runs: int) -> Any:
     how = config.dispatch
     if how == "python" or _extension.given_up:
         return None
-    if _extension.module is None and not _extension.in_work:
+    if _extension.module is None:
         with _extension.lock:
-            if _extension.module is None and not _extension.in_work:
-                if how == "c" or runs < PATIENCE:
-                    _obtain(at_once=how == "c")
-                else:  # the calls go on meanwhile
-                    _extension.in_work = True
-                    threading.Thread(target=_obtain, args=(True,)).start()
+            if _extension.module is None:
+                _obtain(at_once=how == "c" or runs >= PATIENCE)
     return _extension.module
 
 
@@ -103,8 +99,6 @@ def _obtain(at_once: bool) -> None:
     except (GradcError, OSError, ImportError, TypeError) as error:
         logger.info("calls go through Python: %s", error)
         _extension.given_up = True
-    finally:
-        _extension.in_work = False
 
 
 def _recipe() -> Recipe:
@@ -136,7 +130,6 @@ def _slots(cls: Any) -> tuple[str, ...]:
 def _after_fork() -> None:
     """A lock that another thread held stays held in a child forever."""
     _extension.lock = threading.Lock()
-    _extension.in_work = False
 
 
 if hasattr(os, "register_at_fork"):
