@@ -79,6 +79,11 @@ class Loops:
         return out
 
 
+# Libraries stay loaded: with the last one that uses OpenMP its run-time library would go, whose idle
+# threads would then run code that is not there.
+_kept: list[Any] = []
+
+
 class Program:
     """A built module, called as C calls it."""
 
@@ -88,6 +93,7 @@ class Program:
         header = re.sub(r"^#.*$", "", strip_comments(module.header), flags=re.M)
         self.ffi.cdef(re.sub(r"GRADC_EXPORT|extern \"C\" \{|^\}$", "", header, flags=re.M))
         self.c = self.ffi.dlopen(str(path))
+        _kept.append(self.c)
         self.entry = getattr(self.c, name)
         raw = np.zeros(module.work_bytes + 64, np.uint8)
         self.work = raw[-raw.ctypes.data % 64 :][: module.work_bytes]
