@@ -79,8 +79,8 @@ class Loops:
         return out
 
 
-# Libraries stay loaded: with the last one that uses OpenMP its run-time library would go, whose idle
-# threads would then run code that is not there.
+# Libraries stay loaded: with the last one that uses OpenMP its run-time library would go, whose
+# idle threads would then run code that is not there.
 _kept: list[Any] = []
 
 
