@@ -175,6 +175,29 @@ def vae(on, inputs):
     return partial(on.training(loss, [*p.values()], "adam"), *batch)
 
 
+def training_step(opt, loss):
+    """A step that gives the loss before it."""
+
+    def step(*batch):
+        opt.zero_grad()
+        found = loss(*batch)
+        found.backward()
+        opt.step()
+        return found
+
+    return step
+
+
+def update_step(opt, p):
+    """An update by the gradient that is there."""
+
+    def step():
+        opt.step()
+        return p
+
+    return step
+
+
 CASES = {
     f.__name__: f
     for f in (

@@ -6,7 +6,7 @@ import numpy as np
 
 import gradc
 import gradc.nn.functional as F
-from benchmarks.imperative import CASES, RATES, Library
+from benchmarks.imperative import CASES, RATES, Library, training_step, update_step
 from gradc import autograd, optim
 
 
@@ -26,28 +26,12 @@ def gradient(f, tensors, seed=None):
 
 def training(loss, parameters, name):
     opt = {"sgd": optim.SGD, "adam": optim.Adam}[name](parameters, lr=RATES[name])
-
-    @gradc.compile
-    def step(*batch):
-        opt.zero_grad()
-        found = loss(*batch)
-        found.backward()
-        opt.step()
-        return found
-
-    return step
+    return gradc.compile(training_step(opt, loss))
 
 
 def update(p, g):
-    opt = optim.Adam([p], lr=RATES["adam"])
     p.grad = g
-
-    @gradc.compile
-    def step():
-        opt.step()
-        return p
-
-    return step
+    return gradc.compile(update_step(optim.Adam([p], lr=RATES["adam"]), p))
 
 
 def contestant(threads):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from benchmarks.imperative import CASES, RATES, Library
+from benchmarks.imperative import CASES, RATES, Library, training_step, update_step
 
 
 def tensor(array, grad=False):
@@ -26,28 +26,12 @@ def make_library(compile):
         return both
 
     def training(loss, parameters, name):
-        inner = compile(loss)
         kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[name]
-        opt = kind(parameters, lr=RATES[name], fused=True)
-
-        def step(*batch):
-            opt.zero_grad()
-            found = inner(*batch)
-            found.backward()
-            opt.step()
-            return found
-
-        return step
+        return training_step(kind(parameters, lr=RATES[name], fused=True), compile(loss))
 
     def update(p, g):
-        opt = torch.optim.Adam([p], lr=RATES["adam"], fused=True)
         p.grad = g
-
-        def step():
-            opt.step()
-            return p
-
-        return step
+        return update_step(torch.optim.Adam([p], lr=RATES["adam"], fused=True), p)
 
     return Library(torch, F, tensor, compile, gradient, training, update)
 

@@ -97,8 +97,7 @@ class CompiledFunction:
             if made is not None:
                 same[i] = made
                 # It must not run again, even if its gradients should come back.
-                self._direct.pop(specialization, None)
-                self._dispatches = tuple(self._direct.values())
+                self._call_directly(specialization, None)
                 return made
         return None
 
@@ -106,11 +105,15 @@ class CompiledFunction:
         """Try the specialization, whose guards hold, without reading the signature next time."""
         dispatch = specialization.direct.renewed()
         if dispatch is not self._direct.get(specialization):
-            kept = {s: d for s, d in self._direct.items() if s is not specialization}
-            if dispatch is not None:
-                kept = {specialization: dispatch, **kept}
-            self._direct = dict(list(kept.items())[:MOST_DISPATCHES])
-            self._dispatches = tuple(self._direct.values())
+            self._call_directly(specialization, dispatch)
+
+    def _call_directly(self, specialization: Specialization, dispatch: Any) -> None:
+        """Try this dispatch first, in the place of the one there was; None: none any more."""
+        kept = {s: d for s, d in self._direct.items() if s is not specialization}
+        if dispatch is not None:
+            kept = {specialization: dispatch, **kept}
+        self._direct = dict(list(kept.items())[:MOST_DISPATCHES])
+        self._dispatches = tuple(self._direct.values())
 
     def _specialize(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], call: Call
@@ -129,7 +132,8 @@ class CompiledFunction:
                     known = self._find(call)
                     if known is not None:
                         self._note(known)
-                    known = known or self._rebound(call)
+                        return known
+                    known = self._rebound(call)
                     if known is not None:
                         return known
                     try:

@@ -12,7 +12,6 @@ import logging
 import os
 import sys
 import sysconfig
-import threading
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 
 from gradc.codegen.c.extension import NAME, extension_source
 from gradc.runtime.cache import Recipe, store
+from gradc.runtime.locks import ForkLock
 from gradc.runtime.toolchain import find_compiler
 from gradc.tracer.config import config
 from gradc.tracer.errors import GradcError
@@ -43,7 +43,7 @@ class _Extension:
     def __init__(self) -> None:
         self.module: Any = None
         self.given_up = False
-        self.lock = threading.Lock()
+        self.lock = ForkLock()
 
 
 def _is_supported() -> bool:
@@ -125,12 +125,3 @@ def _load(path: Path) -> Any:
 
 def _slots(cls: Any) -> tuple[str, ...]:
     return tuple(name for name in cls.__slots__ if not name.startswith("__"))
-
-
-def _after_fork() -> None:
-    """A lock that another thread held stays held in a child forever."""
-    _extension.lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +18,7 @@ from gradc.codegen.c.pool import NAME, pool_source
 from gradc.codegen.c.target import POOL_FLAGS
 from gradc.runtime.cache import Recipe, store
 from gradc.runtime.loader import ffi, open_library, symbol
+from gradc.runtime.locks import ForkLock
 from gradc.runtime.toolchain import find_compiler
 from gradc.tracer.errors import GradcError
 
@@ -30,7 +30,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self.known = False
-        self.lock = threading.Lock()
+        self.lock = ForkLock()
 
 
 _pool = _Pool()
@@ -67,12 +67,3 @@ def _obtain(options: Any) -> None:
 def _recipe() -> Recipe:
     compiler, source = find_compiler(store().root), pool_source()
     return Recipe(NAME, source, source, compiler, (*compiler.flags(), *POOL_FLAGS))
-
-
-def _after_fork() -> None:
-    """A lock that another thread held stays held in a child forever."""
-    _pool.lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -246,6 +246,7 @@ class _Emitter:
                 *functions,
                 ONCE,
                 part,
+                *([self.units()] if self.layout.threaded else []),
                 run,
                 *tables,
                 entry,
@@ -291,13 +292,12 @@ class _Emitter:
         }  # fmt: skip
         for word, number in numbers.items():
             text = re.sub(rf"\b{word}\b", str(number), text)
-        head, units = "= {", "UNITS};"
-        text = re.sub(rf"^(.*{head}){units}$", self.units, text, flags=re.M)
         copies = "".join(f"{line}\n" for line in self.copies())
         return re.sub(r" *IN_PLACE\n", copies, text).rstrip()
 
-    def units(self, line: re.Match[str]) -> str:
-        return "\n".join(wrap_list(line.group(1), [str(n) for n in self.layout.units], "};"))
+    def units(self) -> str:
+        comment = "/* in a segment: its tasks, and one for what thread 0 does alone */"
+        return f"{comment}\n{self.table('int64_t', 'units', [str(n) for n in self.layout.units])}"
 
     def copies(self) -> Iterator[str]:
         for o, i in self.module.in_place:

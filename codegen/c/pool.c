@@ -22,9 +22,12 @@ typedef int part_function(const void *call, void *shared, int64_t thread, int64_
 
 typedef struct { part_function *part; const void *call; int64_t threads; } job;
 
-static union { gradc_shared shared; unsigned char bytes[128]; } line GRADC_ALIGNED = {
-    {GRADC_OVER, {0}, 0, NULL}
-};
+/* as large as programs are promised */
+typedef union { gradc_shared shared; unsigned char room[128]; } shared_line;
+
+static void rest(void);
+
+static shared_line line GRADC_ALIGNED = {{GRADC_OVER, {0}, 0, rest}};
 static job current GRADC_ALIGNED;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t called[MOST_THREADS];
@@ -136,7 +139,6 @@ static void end(void)
 
 static void run(part_function *part, const void *call, int64_t threads)
 {
-    line.shared.rest = rest;
     grow(threads - 1);
     begin(part, call, threads);
     (void)part(call, &line, 0, threads);
@@ -145,8 +147,8 @@ static void run(part_function *part, const void *call, int64_t threads)
 
 static void run_alone(part_function *part, const void *call)
 {
-    gradc_shared own[2] = {{0, {0}, 0, NULL}, {0, {0}, 0, NULL}};
-    (void)part(call, own, 0, 1);
+    shared_line own = {{0, {0}, 0, NULL}};
+    (void)part(call, &own, 0, 1);
 }
 
 /* Runs a call, the caller being thread 0; alone while the threads are at another caller's. */

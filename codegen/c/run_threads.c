@@ -1,6 +1,3 @@
-/* in a segment: its tasks, and one for what thread 0 does alone */
-static const int64_t exported_units[SEGMENTS] = {UNITS};
-
 typedef struct { const void *const *in; void *const *out; unsigned char *work; } exported_call;
 
 /* what thread `tid` of `n` does; 0: the call was over before it was through */

@@ -46,7 +46,7 @@ _DEFINES = re.compile(
     re.MULTILINE,
 )
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-_TILE = re.compile(r"^(gradc_\w+)_(\d+)x(\d+)$")
+_CALLED = re.compile(r"^(gradc_\w+)_(?:apart|(\d+)x(\d+))$")
 _WIDTH = re.compile(r"^(gradc_\w*_)([iu])(8|16|64)$")
 
 
@@ -98,7 +98,7 @@ def find(name: str) -> Snippet:
     Raises:
         InternalError: there is none.
     """
-    found = library().get(name) or _other_width(name) or _apart(name) or _of_size(name)
+    found = library().get(name) or _other_width(name) or _called(name)
     if found is None:
         raise InternalError(f"no C helper is called {name}")
     return found
@@ -137,39 +137,25 @@ def is_long(name: str) -> bool:
     return found is not None and FILES[found.order[0]] in LONG
 
 
-def _apart(name: str) -> Snippet | None:
-    """`gradc_pow_f64_apart`: a function that calls the inlined one."""
-    base = library().get(name.removesuffix("_apart"))
-    if base is None or not name.endswith("_apart"):
-        return None
-    inlined = name.removesuffix("_apart")
-    head = re.search(rf"GRADC_INLINE (\w+) {inlined}\(([^)]*)\)", base.text)
-    if head is None:
-        return None
-    type, parameters = head.groups()
-    given = ", ".join(p.split()[-1] for p in parameters.split(","))
-    text = f"GRADC_SHARED {type} {name}({parameters})\n{{\n    return {inlined}({given});\n}}"
-    return _snippet(text, base.order)
-
-
-def _of_size(name: str) -> Snippet | None:
-    """`gradc_multiply_f32_8x32`: a function that calls the inlined one for a tile of one size."""
-    match = _TILE.match(name)
+def _called(name: str) -> Snippet | None:
+    """`gradc_pow_f64_apart`, `gradc_multiply_f32_8x32`: a function that calls the inlined one, for
+    a tile of this size in the second case."""
+    match = _CALLED.match(name)
     base = None if match is None else library().get(match.group(1))
     if match is None or base is None:
         return None
-    inlined, *sizes = match.groups()
-    head = re.search(rf"GRADC_INLINE void {inlined}\(([^)]*)\)", base.text)
+    inlined, rows, columns = match.groups()
+    head = re.search(rf"GRADC_INLINE (\w+) {inlined}\(([^)]*)\)", base.text)
     if head is None:
         return None
-    parameters = [" ".join(p.split()) for p in head.group(1).split(",")]
-    fixed = dict(zip(("rows", "columns"), sizes))
-    kept = [p for p in parameters if p.split()[-1] not in fixed]
-    given = [fixed.get(n, n) for n in (p.split()[-1].lstrip("*") for p in parameters)]
-    text = (
-        f"GRADC_SHARED void {name}({', '.join(kept[:2])},\n    {', '.join(kept[2:])})\n"
-        f"{{\n    {inlined}({', '.join(given)});\n}}"
-    )
+    fixed = {} if rows is None else {"rows": rows, "columns": columns}
+    parameters = [" ".join(p.split()) for p in head.group(2).split(",")]
+    names = [p.split()[-1].lstrip("*") for p in parameters]
+    kept = [p for p, n in zip(parameters, names) if n not in fixed]
+    lines = ",\n    ".join(", ".join(part) for part in (kept[:2], kept[2:]) if part)
+    result = "" if head.group(1) == "void" else "return "
+    call = f"{inlined}({', '.join(fixed.get(n, n) for n in names)})"
+    text = f"GRADC_SHARED {head.group(1)} {name}({lines})\n{{\n    {result}{call};\n}}"
     return _snippet(text, base.order)
 
 

@@ -30,8 +30,8 @@ enum {
 static char *const part_names[N_PARTS + 1] = {
     (char *)"entry", (char *)"options", (char *)"threads", (char *)"work", (char *)"n_outputs",
     (char *)"context", (char *)"grad", (char *)"leaves", (char *)"numbers", (char *)"state",
-    (char *)"storages", (char *)"aliases", (char *)"fresh", (char *)"lock",
-    (char *)"tracing", (char *)"structure", (char *)"slots", (char *)"epoch", (char *)"loose", (char *)"finals",
+    (char *)"storages", (char *)"aliases", (char *)"fresh", (char *)"lock", (char *)"tracing",
+    (char *)"structure", (char *)"slots", (char *)"epoch", (char *)"loose", (char *)"finals",
     (char *)"grads", (char *)"results", (char *)"template", (char *)"finish", NULL,
 };
 
