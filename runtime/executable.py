@@ -15,7 +15,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from gradc.codegen.c.module import CheckSite, CModule
-from gradc.runtime import native
 from gradc.runtime.binding import (
     BAD_POINTER,
     CHECK_FAILED,
@@ -28,8 +27,9 @@ from gradc.runtime.binding import (
 )
 from gradc.runtime.loader import ffi
 from gradc.runtime.locks import ForkLock
+from gradc.runtime.memory import ALIGNMENT, Area, fresh_output, return_area, take_area
 from gradc.tracer.errors import ArgumentError, ExecutionError, GradcError, InternalError
-from gradc.tracer.graph.dims import known, known_shape, numel
+from gradc.tracer.graph.dims import known, known_shape
 from gradc.tracer.graph.ir import Graph
 from gradc.tracer.graph.types import TensorType
 from gradc.tracer.rules.failures import (
@@ -39,10 +39,6 @@ from gradc.tracer.rules.failures import (
     index_out_of_range,
 )
 from gradc.tracer.storage import Array, Storage
-
-ALIGNMENT = 64
-# Aligning an output costs a microsecond, which pays from this size on.
-ALIGN_FROM = 1 << 15
 
 _from_buffer = ffi.from_buffer
 
@@ -107,37 +103,6 @@ def check_error(site: CheckSite | None, record: ErrorRecord) -> GradcError:
     return check_failed(site.message, loc=site.loc)
 
 
-# -- memory ---------------------------------------------------------------------------------------
-
-
-class Arena:
-    """A work area: 64-byte aligned scratch memory of one call at a time."""
-
-    __slots__ = ("address", "memory", "size")
-
-    def __init__(self, size: int) -> None:
-        self.memory = aligned_empty(size)
-        self.size = size
-        self.address = _from_buffer("char[]", self.memory)
-
-
-def aligned_empty(size: int) -> Array:
-    """`size` uninitialised bytes at a multiple of 64."""
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    skip = -raw.ctypes.data % ALIGNMENT
-    return raw[skip : skip + size]
-
-
-# Shared by all programs: as many as there were calls at one time, as large as the largest needed.
-_arenas: list[Arena] = []
-
-
-def release_memory() -> None:
-    """Give back the work areas that no running call uses."""
-    _arenas.clear()
-    native.release_memory()
-
-
 class _Frame:
     """The pointer tables of one call at a time, state filled in, and the size of the work area."""
 
@@ -190,7 +155,7 @@ class CBound:
         )
         replaced = {output for output, _ in module.aliases}
         self._fresh = [
-            (i, known_shape(port.type.shape), port.type.dtype.numpy, _is_large(port.type))
+            (i, known_shape(port.type.shape), port.type.dtype.numpy, _bytes(port.type))
             for i, port in enumerate(module.outputs)
             if i not in replaced
         ]
@@ -235,9 +200,8 @@ class CBound:
             "storages": self._storages,
             "aliases": tuple((o, i - n_args) for o, i in self.module.aliases),
             "fresh": tuple(
-                (i, shape, dtype, known(numel(shape)) * dtype.itemsize, align,
-                 TensorType(shape, outputs[i].type.dtype))
-                for i, shape, dtype, align in self._fresh
+                (i, shape, dtype, size, TensorType(shape, outputs[i].type.dtype))
+                for i, shape, dtype, size in self._fresh
             ),
             "lock": self._lock,
         }  # fmt: skip
@@ -271,24 +235,19 @@ class CBound:
         for i, target, _ in self._donated:
             outputs[i] = _from_buffer(args[target], require_writable=True)
         results = []
-        for i, shape, dtype, align in self._fresh:
-            array = _aligned_output(shape, dtype) if align else np.empty(shape, dtype)
+        for i, shape, dtype, size in self._fresh:
+            array = fresh_output(shape, dtype, size)
             outputs[i] = _from_buffer(array)
             results.append(array)
-        try:
-            arena = _arenas.pop()
-        except IndexError:
-            arena = Arena(frame.work)
-        if arena.size < frame.work:
-            arena = Arena(frame.work)
-        status = self._entry(inputs, outputs, arena.address, THREADS.options)
+        area = take_area(frame.work)
+        status = self._entry(inputs, outputs, area.address, THREADS.options)
         if status:
-            status, args = self._second_try(status, args, frame, arena)
+            status, args = self._second_try(status, args, frame, area)
             if status:
-                raise self._failure(status, arena)
+                raise self._failure(status, area)
         for _, target, place in self._donated:
             results.insert(place, args[target])
-        _arenas.append(arena)
+        return_area(area)
         self._frames.append(frame)
         if self._staged:
             self._bring_out()
@@ -306,7 +265,7 @@ class CBound:
                 np.copyto(storage.array, twin)  # type: ignore[arg-type]
 
     def _second_try(
-        self, status: int, args: Sequence[Array], frame: _Frame, arena: Arena
+        self, status: int, args: Sequence[Array], frame: _Frame, area: Area
     ) -> tuple[int, Sequence[Array]]:
         """Arguments that are misaligned, or share memory with state, are passed as copies."""
         if status not in (BAD_POINTER, OVERLAP):
@@ -316,12 +275,12 @@ class CBound:
             frame.inputs[i] = _from_buffer(array)
         for o, target, _ in self._donated:
             frame.outputs[o] = frame.inputs[target]
-        status = int(self._entry(frame.inputs, frame.outputs, arena.address, THREADS.options))
+        status = int(self._entry(frame.inputs, frame.outputs, area.address, THREADS.options))
         return status, copies
 
-    def _failure(self, status: int, arena: Arena) -> GradcError:
+    def _failure(self, status: int, area: Area) -> GradcError:
         if status == CHECK_FAILED:
-            record = read_record(arena.address)
+            record = read_record(area.address)
             return check_error(self.module.checks.get(record.eqn), record)
         if status == OVERLAP:
             return ArgumentError(
@@ -348,9 +307,5 @@ class CBound:
         ]
 
 
-def _is_large(type: TensorType) -> bool:
-    return known(type.size) * type.dtype.itemsize >= ALIGN_FROM
-
-
-def _aligned_output(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    return aligned_empty(known(numel(shape)) * dtype.itemsize).view(dtype).reshape(shape)
+def _bytes(type: TensorType) -> int:
+    return known(type.size) * type.dtype.itemsize

@@ -2,6 +2,7 @@
 
     lock = ForkLock()
     with lock: ...
+    if patch.enter(): ...       an ImpatientLock: nobody waits, not even its own thread
     writing_lock(False)         a context that locks nothing
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -19,8 +21,10 @@ class ForkLock:
 
     __slots__ = ("__weakref__", "_lock")
 
+    kind: Callable[[], Any] = threading.RLock
+
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = self.kind()
         _locks.add(self)
 
     def __enter__(self) -> None:
@@ -30,12 +34,28 @@ class ForkLock:
         self._lock.release()
 
 
+class ImpatientLock(ForkLock):
+    """A lock for what may be entered anew by a destructor at any point: who finds it taken goes."""
+
+    __slots__ = ()
+    kind = threading.Lock
+
+    def enter(self) -> bool:
+        """Take it, to be left by `leave`; False if anyone has it."""
+        taken: bool = self._lock.acquire(blocking=False)
+        return taken
+
+    def leave(self) -> None:
+        """Let go of it."""
+        self._lock.release()
+
+
 _locks: weakref.WeakSet[ForkLock] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
     for lock in list(_locks):
-        lock._lock = threading.RLock()
+        lock._lock = lock.kind()
 
 
 if hasattr(os, "register_at_fork"):

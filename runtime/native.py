@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from gradc.codegen.c.extension import NAME, extension_source
+from gradc.runtime import memory
 from gradc.runtime.cache import Recipe, store
 from gradc.runtime.locks import ForkLock
 from gradc.runtime.toolchain import find_compiler
@@ -80,7 +81,8 @@ def extension(runs: int) -> Any:
 
 
 def release_memory() -> None:
-    """Give back the work areas of the extension."""
+    """Give the memory that no running call and no array uses back to the system."""
+    memory.release()
     if _extension.module is not None:
         _extension.module.release_memory()
 
@@ -118,8 +120,9 @@ def _load(path: Path) -> Any:
     loader.exec_module(module)
     pattern = Tensor(Storage(None), None)
     module.configure(
-        pattern, _slots(Tensor), pattern._storage, _slots(Storage), Epoch, StructureVersion, MISS
-    )
+        pattern, _slots(Tensor), pattern._storage, _slots(Storage), Epoch, StructureVersion, MISS,
+        memory.fresh_output, memory.LARGE,
+    )  # fmt: skip
     return module
 
 

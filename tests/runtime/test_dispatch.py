@@ -321,12 +321,19 @@ def test_donated_tensors_raise():
         use(x)
 
 
-def test_large_results_are_aligned_and_not_reused():
+def test_large_results_are_aligned_and_not_reused_while_a_view_is_left():
     f = compiled(lambda x: x + 1, gradc.zeros(200, 300))
     first, second = direct(f, gradc.zeros(200, 300)), direct(f, gradc.ones(200, 300))
-    assert first._data.ctypes.data % 64 == 0 == second._data.ctypes.data % 64
+    place = first._data.ctypes.data
+    row = first.numpy()[7]
+    assert place % 64 == 0 == second._data.ctypes.data % 64
     assert first._data.flags.writeable and first._data.flags.c_contiguous
     assert (first.numpy() == 1).all() and (second.numpy() == 2).all()
+    del first
+    assert direct(f, gradc.ones(200, 300))._data.ctypes.data != place
+    assert (row == 1).all()
+    del row
+    assert direct(f, gradc.ones(200, 300))._data.ctypes.data == place
 
 
 def test_work_areas_are_kept_and_given_back():
@@ -334,7 +341,7 @@ def test_work_areas_are_kept_and_given_back():
     f = compiled(lambda a: (a @ a @ a).sum(), a)
     assert f.memory_analysis().work_bytes > 1 << 14
     expected = f(a).item()
-    gradc.runtime.executable.release_memory()
+    gradc.release_memory()
     assert direct(f, a).item() == expected
 
 

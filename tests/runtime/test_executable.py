@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from handmade import PRELUDE, add_module, module, typed
 
-from gradc.runtime import executable
-from gradc.runtime.binding import get_num_threads, load_module, set_num_threads
+from gradc.runtime import memory
+from gradc.runtime.binding import THREADS, get_num_threads, load_module, set_num_threads
 from gradc.runtime.executable import CBound
 from gradc.tracer.errors import (
     ArgumentError,
@@ -154,7 +154,7 @@ def test_sizes_and_alignment_of_outputs(n):
     x = np.arange(n, dtype=np.float32)
     (y,) = bound([x])
     assert np.array_equal(y, 2 * x) and y.shape == (n,)
-    if n * 4 >= executable.ALIGN_FROM:
+    if n * 4 >= memory.LARGE:
         assert y.ctypes.data % 64 == 0
 
 
@@ -175,13 +175,13 @@ def test_every_status_is_an_error(status, error):
 
 
 def test_work_areas_are_shared_between_programs():
-    executable.release_memory()
+    memory.release()
     small, large = double(4), double(4, work=1 << 20)
     for bound in (small, large, small, large):
         bound([ONES])
-    assert len(executable._arenas) == 1
-    assert executable._arenas[0].size == 1 << 20
-    assert executable._arenas[0].memory.ctypes.data % 64 == 0
+    (area,) = memory._areas
+    assert area.size == 1 << 20
+    assert area.memory.ctypes.data % 64 == 0
 
 
 def test_threads_share_a_pure_program():
@@ -221,7 +221,7 @@ def test_a_change_of_the_thread_count_reaches_bound_programs():
     set_num_threads(before + 1)
     try:
         assert bound([ONES])[0].tolist() == [2, 2, 2, 2]
-        assert bound._frames[0].epoch == executable.THREADS.epoch
+        assert bound._frames[0].epoch == THREADS.epoch
     finally:
         set_num_threads(before)
 

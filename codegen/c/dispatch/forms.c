@@ -13,11 +13,11 @@ typedef struct {
 } leaf;
 
 typedef struct {
-    int nd, align;
+    int nd;
     Py_ssize_t output;
     npy_intp *dims, bytes;
     PyArray_Descr *dtype;
-    PyObject *type;
+    PyObject *shape, *size, *type;
 } fresh;
 
 /* What a Dispatch is made of; the names of the constructor's arguments, in this order. */

@@ -37,10 +37,11 @@ typedef struct {
 
 static layout tensors, storages;
 static Py_ssize_t tensor_data, tensor_storage, tensor_requires_grad, tensor_grad, tensor_base,
-    tensor_type, storage_array, storage_device, storage_writes, epoch_count, structure_version;
+    tensor_type, storage_array, storage_device, storage_writes, epoch_count, structure_version,
+    large; /* bytes from which an output comes from `fresh_output` */
 static PyTypeObject *tensor_class;
-static PyObject *miss, *no_arguments, *name_trace, *name_grad, *name_requires_grad, *name_lock,
-    *name_acquire, *name_release, *name_holds;
+static PyObject *miss, *fresh_output, *no_arguments, *name_trace, *name_grad, *name_requires_grad,
+    *name_lock, *name_acquire, *name_release, *name_holds;
 
 #define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
 

@@ -20,15 +20,16 @@ static int read_leaf(dispatch *self, leaf *to, PyObject *row, npy_intp **next)
     return read_dims(shape, next, &to->dims, &to->nd);
 }
 
-/* A fresh output is (output, shape, dtype, bytes, align, type). */
+/* A fresh output is (output, shape, dtype, bytes, type). */
 static int read_fresh(fresh *to, PyObject *row, npy_intp **next)
 {
-    PyObject *shape, *dtype;
-    if (!PyArg_ParseTuple(row, "nO!O!npO", &to->output, &PyTuple_Type, &shape,
-            &PyArrayDescr_Type, &dtype, &to->bytes, &to->align, &to->type))
+    PyObject *dtype;
+    if (!PyArg_ParseTuple(row, "nO!O!O!O", &to->output, &PyTuple_Type, &to->shape,
+            &PyArrayDescr_Type, &dtype, &PyLong_Type, &to->size, &to->type))
         return -1;
+    to->bytes = PyLong_AsSsize_t(to->size);
     to->dtype = (PyArray_Descr *)dtype;
-    return read_dims(shape, next, &to->dims, &to->nd);
+    return read_dims(to->shape, next, &to->dims, &to->nd);
 }
 
 static Py_ssize_t ranks(PyObject *rows, Py_ssize_t shape)
@@ -189,13 +190,14 @@ static PyType_Spec dispatch_spec = {
 
 /* -- the module ---------------------------------------------------------------------------------- */
 
-/* configure(tensor, its slots, storage, its slots, epoch class, structure class, miss) */
+/* configure(tensor, its slots, storage, its slots, epoch class, structure class, miss,
+   fresh_output, bytes from which arrays come from it) */
 static PyObject *configure(PyObject *module, PyObject *args)
 {
-    PyObject *tensor, *tensor_slots, *storage, *storage_slots, *epoch, *structure, *none;
+    PyObject *tensor, *tensor_slots, *storage, *storage_slots, *epoch, *structure, *none, *output;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOOOOO", &tensor, &tensor_slots, &storage, &storage_slots, &epoch,
-            &structure, &none)
+    if (!PyArg_ParseTuple(args, "OOOOOOOOn", &tensor, &tensor_slots, &storage, &storage_slots,
+            &epoch, &structure, &none, &output, &large)
         || learn(&tensors, tensor, tensor_slots) < 0
         || learn(&storages, storage, storage_slots) < 0)
         return NULL;
@@ -212,6 +214,7 @@ static PyObject *configure(PyObject *module, PyObject *args)
         return NULL;
     tensor_class = Py_TYPE(tensor);
     Py_XSETREF(miss, Py_NewRef(none));
+    Py_XSETREF(fresh_output, Py_NewRef(output));
     Py_RETURN_NONE;
 }
 

@@ -10,29 +10,23 @@ static void *aligned(void *p)
     return (void *)(((uintptr_t)p + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
 }
 
+/* Large arrays come from Python, which uses their memory again. */
+static PyObject *large_array(const fresh *like)
+{
+    PyObject *const array = PyObject_CallFunctionObjArgs(
+        fresh_output, like->shape, (PyObject *)like->dtype, like->size, NULL);
+    if (array == NULL || PyArray_CheckExact(array)) return array;
+    PyErr_SetString(PyExc_TypeError, "expected an array");
+    Py_DECREF(array);
+    return NULL;
+}
+
 static PyObject *fresh_array(const fresh *like)
 {
+    if (like->bytes >= large) return large_array(like);
     Py_INCREF(like->dtype);
-    if (!like->align)
-        return PyArray_NewFromDescr(&PyArray_Type, like->dtype, like->nd, like->dims, NULL, NULL, 0,
-            NULL);
-    PyObject *const raw = bytes_array(like->bytes + ALIGNMENT);
-    if (raw == NULL) {
-        Py_DECREF(like->dtype);
-        return NULL;
-    }
-    void *const start = aligned(PyArray_DATA((PyArrayObject *)raw));
-    PyObject *const array = PyArray_NewFromDescr(&PyArray_Type, like->dtype, like->nd, like->dims,
-        NULL, start, NPY_ARRAY_CARRAY, NULL);
-    if (array == NULL) {
-        Py_DECREF(raw);
-        return NULL;
-    }
-    if (PyArray_SetBaseObject((PyArrayObject *)array, raw) < 0) {
-        Py_DECREF(array);
-        return NULL;
-    }
-    return array;
+    return PyArray_NewFromDescr(&PyArray_Type, like->dtype, like->nd, like->dims, NULL, NULL, 0,
+        NULL);
 }
 
 static int make_outputs(const dispatch *self, frame *f)
