@@ -453,6 +453,10 @@ class _FunctionPrinter:
         self.line(f"const {c_type(e.dtype)} {local.name} = {text};")
         return ir.Read(local)
 
+    def prefetch(self, stmt: ir.Prefetch) -> None:
+        place, _ = self.place(stmt.buffer, stmt.index)
+        self.line(f"{self.use('GRADC_PREFETCH')}(&{place}, {int(stmt.write)});")
+
 
 _HINTS = {
     ir.Mode.SIMD: "GRADC_SIMD",
@@ -470,6 +474,7 @@ _STATEMENTS: dict[type, Callable[[_FunctionPrinter, Any], None]] = {
     ir.Multiply: _FunctionPrinter.multiply,
     ir.Transpose: _FunctionPrinter.transpose,
     ir.Check: _FunctionPrinter.check,
+    ir.Prefetch: _FunctionPrinter.prefetch,
     ir.Comment: _FunctionPrinter.comment,
 }
 _EXPRESSIONS: dict[type, Callable[[_FunctionPrinter, Any], Text]] = {
@@ -531,6 +536,8 @@ def _parts(s: ir.Stmt) -> tuple[list[ir.Expr], list[Index]]:
             return ([] if s.init is None else [s.init]), []
         case ir.Store():
             return [s.value], [s.index]
+        case ir.Prefetch():
+            return [], [s.index]
         case ir.Accumulate():
             return list(s.args), [s.index]
         case ir.Multiply():
@@ -548,7 +555,7 @@ def _used(body: Iterable[ir.Stmt]) -> set[object]:
     used: set[object] = set()
     for s in _statements(body):
         expressions, indices = _parts(s)
-        if isinstance(s, ir.Store | ir.Accumulate):
+        if isinstance(s, ir.Store | ir.Accumulate | ir.Prefetch):
             used.add(s.buffer)
         elif isinstance(s, ir.Multiply):
             used |= {s.sums, s.a.buffer, s.b.buffer}

@@ -39,7 +39,7 @@ class Context:
         self.kernel, self.plan, self.number = kernel, plan, number
         self.emitter = Emitter()
         self.own_leaf: Callable[[Root, Var, MultiIndex], Expr | None] = lambda r, v, i: None
-        self.expressions = Expressions(plan.producers, self._leaf, self._constant)
+        self.expressions = Expressions(plan.producers, self._leaf, self._constant, plan.signs)
         self.walker = Walker(plan.producers, self._is_leaf)
         self._buffers: dict[Slot, Buffer] = {}
         self._written = {s for r in kernel.roots for s in r.slots}

@@ -27,8 +27,9 @@ from gradc.codegen.loops.ir import (
     with_children,
 )
 from gradc.codegen.loops.movement import Guard, MultiIndex, gather_source, index_rank, sources
-from gradc.codegen.loops.scalar import cast_to, scalar
+from gradc.codegen.loops.scalar import cast_to, narrowed, scalar
 from gradc.codegen.plan.access import point_scatter_indices, product_indices, unit_reduction_index
+from gradc.codegen.plan.signs import Signs
 from gradc.tracer import ops
 from gradc.tracer.errors import InternalError
 from gradc.tracer.graph.dims import known_shape
@@ -85,10 +86,12 @@ class Expressions:
         producers: Mapping[Var, Eqn],
         leaf: Leaf,
         constant: Callable[[Var, Index], Expr],
+        signs: Signs,
     ) -> None:
         self.producers = producers
         self.leaf = leaf
         self.constant = constant
+        self.signs = signs
         self.intern = Interner()
         self._values: dict[tuple[Var, MultiIndex], Expr] = {}
 
@@ -112,6 +115,8 @@ class Expressions:
         """`var` at `index` from its eqn's operands, leaf or not."""
         eqn = self.producers[var]
         prim = eqn.prim
+        if prim in narrowed and self.signs.never_positive(eqn.inputs[0]):
+            return self.intern(call(narrowed[prim], self.value(eqn.inputs[0], index)))
         if prim in scalar:
             results = scalar[prim](*(self.value(a, index) for a in eqn.inputs), **eqn.params)
             which = eqn.outputs.index(var)

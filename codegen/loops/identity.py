@@ -28,6 +28,7 @@ from gradc.codegen.loops.ir import (
     LetCall,
     Load,
     Multiply,
+    Prefetch,
     Read,
     Result,
     Select,
@@ -86,6 +87,8 @@ class _Reader:
             case Store():
                 place = self.number(s.buffer), self.index(s.index)
                 return "store", place, self.expr(s.value)
+            case Prefetch():
+                return "prefetch", self.number(s.buffer), self.index(s.index), s.write
             case Let():
                 value = self.expr(s.value)
                 return "let", value, self.number(s.local.name), s.local.dtype.name

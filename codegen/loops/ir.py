@@ -48,6 +48,8 @@ UNARY = (
     "log", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh",
     "acosh", "atanh", "sigmoid", "erf", "erfinv", "lgamma", "digamma", "bitwise_not",
 )  # fmt: skip
+# The same on an operand that is never positive, but for NaN.
+NARROWED = ("exp_nonpositive",)
 # Two operands of one dtype, result of it. Integer division by zero gives 0.
 BINARY = (
     "add", "sub", "mul", "div", "floor_divide", "trunc_divide", "remainder", "fmod", "pow",
@@ -346,6 +348,15 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefetch:
+    """Ask for the cache line of `buffer[index]`, to read or to `write` it. Changes nothing."""
+
+    buffer: Buffer
+    index: Index
+    write: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Comment:
     """A line for readers."""
 
@@ -353,7 +364,8 @@ class Comment:
 
 
 Stmt: TypeAlias = (
-    "Let | LetCall | For | If | Alloc | Store | Accumulate | Multiply | Transpose | Check | Comment"
+    "Let | LetCall | For | If | Alloc | Store | Accumulate | Multiply | Transpose | Check"
+    " | Prefetch | Comment"
 )
 
 

@@ -25,6 +25,7 @@ from gradc.codegen.loops.ir import (
     LetCall,
     Load,
     Multiply,
+    Prefetch,
     Read,
     Space,
     Stmt,
@@ -124,6 +125,8 @@ def _live_stmt(s: Stmt, uses: Uses, read: set[Buffer]) -> Stmt | None:
         case Check():
             uses.expr(s.ok, s.index)
             uses.index(s.element)
+        case Prefetch():
+            uses.index(s.index)
         case Comment():
             pass
     return s
@@ -171,6 +174,9 @@ def _read_locals(body: Iterable[Stmt], uses: Uses) -> None:
             case Check():
                 uses.expr(s.ok, s.index)
                 uses.index(s.element)
+            case Prefetch():
+                uses.buffers.add(s.buffer)
+                uses.index(s.index)
             case Comment():
                 pass
 

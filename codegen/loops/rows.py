@@ -55,6 +55,7 @@ from gradc.codegen.loops.lanes import (
     power_of_two,
 )
 from gradc.codegen.loops.movement import MultiIndex
+from gradc.codegen.loops.prefetch import Ahead, ahead
 from gradc.codegen.loops.scalar import cast_to, identity
 from gradc.codegen.loops.structured import check_statements
 from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind, Stage
@@ -141,6 +142,7 @@ class _RowsBuilder:
         self.task: _Task | None = None
         self.parts: dict[Root, Slot] = {}  # of exits, one after the other for each task
         self.axes = Axes(ctx, self.rows)
+        self.ahead: Ahead | None = None  # what is asked for early
         ctx.own_leaf = self.leaf
 
     def build(self) -> Built:
@@ -150,6 +152,7 @@ class _RowsBuilder:
             for slot in root.slots:
                 self.ctx.buffer(slot)
         axes = self.axes.rows(body) if self.kernel.rows and body else []
+        self.ahead = ahead(self.ctx)
         if not self.divided(axes, body, exits):
             for root in exits:
                 self.start_exit(root, self.ctx.top)
@@ -444,6 +447,8 @@ class _RowsBuilder:
         main = stop - (stop - start) % width
         if main > start:
             outer, v, name = self.emitter.loop(region, axis.base, start, main, width)
+            if self.ahead is not None and self.ahead.stage is nest.stage:
+                outer.stmts += self.ahead.statements(nest.row, v, width)
             self.lane_loop(outer, nest, v, width)
             self.emitter.close(outer, name, start, main, width, Mode.ROLLED)
         if stop > main:

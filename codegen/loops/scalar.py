@@ -26,7 +26,7 @@ from gradc.codegen.loops.ir import (
 )
 from gradc.tracer import ops
 from gradc.tracer.graph.types import DType
-from gradc.tracer.ops.primitive import PRIMITIVES
+from gradc.tracer.ops.primitive import PRIMITIVES, Primitive
 from gradc.tracer.rules.table import RuleTable
 
 ScalarRule: TypeAlias = "Callable[..., Expr | tuple[Expr, ...]]"
@@ -54,6 +54,9 @@ def _select(p: Expr, a: Expr, b: Expr) -> Expr:
         return Select(call("bitwise_and", call("bitwise_not", p), b.p), b.a, a)
     return Select(p, a, b)
 
+
+# What takes the place of a primitive whose operand is never positive.
+narrowed: dict[Primitive, str] = {ops.exp: "exp_nonpositive"}
 
 scalar[ops.cast] = lambda x, dtype: cast_to(x, dtype)
 scalar[ops.bitcast] = lambda x, dtype: x if x.dtype is dtype else Bitcast(x, dtype)

@@ -32,6 +32,7 @@ from gradc.codegen.loops.ir import (
     Load,
     Local,
     Multiply,
+    Prefetch,
     Read,
     Space,
     Stmt,
@@ -199,6 +200,8 @@ class Rewriting:
                 return replace(s, a=self.strided(s.a), b=self.strided(s.b))
             case Transpose():
                 return replace(s, source=self.strided(s.source))
+            case Prefetch():
+                return replace(s, index=s.index - self.offset(s.buffer))
             case Alloc() | Comment():
                 return s
 

@@ -14,6 +14,7 @@ from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.ir import (
     ACCUMULATE,
     BINARY,
+    NARROWED,
     TESTS,
     UNARY,
     Accumulate,
@@ -33,6 +34,7 @@ from gradc.codegen.loops.ir import (
     Mode,
     Module,
     Multiply,
+    Prefetch,
     Read,
     Result,
     Select,
@@ -47,7 +49,7 @@ from gradc.codegen.loops.share import touched
 from gradc.tracer.errors import InternalError
 from gradc.tracer.graph.types import bool_, int64
 
-_ARITY = {**dict.fromkeys(UNARY, 1), **dict.fromkeys(BINARY, 2)}
+_ARITY = {**dict.fromkeys((*UNARY, *NARROWED), 1), **dict.fromkeys(BINARY, 2)}
 
 
 def verify_module(module: Module) -> None:
@@ -152,6 +154,8 @@ class _Verifier:
                 self.multiply(s)
             case Transpose():
                 self.transpose(s)
+            case Prefetch():
+                self.place(s.buffer, s.index)
             case Check():
                 self.require(self.func.fails, "a check in a function that does not fail")
                 self.expr(s.ok)

@@ -17,6 +17,7 @@ from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import Slot
 from gradc.codegen.loops.movement import Guard
+from gradc.codegen.loops.scalar import narrowed
 from gradc.codegen.plan.access import Read, Step
 from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind
 from gradc.tracer import ops
@@ -88,7 +89,7 @@ class _Reader:
             case Read():
                 return self.leaf(step)
             case Step():
-                params = () if step.guards else _params(step.eqn)
+                params = () if step.guards else self.params(step.eqn)
                 guards = tuple(tuple(map(self.guard, piece)) for piece in step.guards)
                 numbers: Hashable = tuple(map(self.index, step.numbers))
                 if step.eqn.prim is ops.constant:
@@ -102,6 +103,12 @@ class _Reader:
         if owner is not None and owner in self.roots:
             return "own", self.roots[owner], owner.outputs.index(read.leaf), self.index(read.offset)
         return self.touch(self.plan.places[read.leaf], read.offset)
+
+    def params(self, eqn: Eqn) -> Hashable:
+        """What an eqn computes, and what is known of its operands where that is looked at."""
+        if eqn.prim in narrowed and self.plan.signs.never_positive(eqn.inputs[0]):
+            return narrowed[eqn.prim]
+        return _params(eqn)
 
     # ---- indices --------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from gradc.codegen.plan import cost
 from gradc.codegen.plan.access import Read, Reads, contracted_sizes
 from gradc.codegen.plan.classify import Values
 from gradc.codegen.plan.convolution import ConvolutionTiling
+from gradc.codegen.plan.signs import Signs
 from gradc.codegen.plan.tiling import Tiling
 from gradc.tracer.graph.ir import Atom, Eqn, Graph, Phase, Var
 from gradc.tracer.graph.printer import format_eqn, graph_names
@@ -190,6 +191,7 @@ class Plan:
         commit: `kernels[:commit]` hold every check; none of them writes state.
         in_place, can_alias: see `loops.ir.Module`.
         reasons: why each value kept in memory is kept, and why state is not updated in place.
+        signs: which values are never positive.
         shared_ns: estimate of the work that is divided into tasks, on one thread.
     """
 
@@ -206,6 +208,7 @@ class Plan:
     in_place: tuple[tuple[int, int], ...]
     can_alias: tuple[tuple[int, int], ...]
     reasons: tuple[str, ...]
+    signs: Signs
     shared_ns: int = 0
 
     def __str__(self) -> str:

@@ -20,6 +20,7 @@ from gradc.codegen.plan.kernel import Plan, RootKind, Stage
 from gradc.codegen.plan.partition import Partition, partition
 from gradc.codegen.plan.roots import collect, walk
 from gradc.codegen.plan.schedule import Schedule, output_positions, schedule
+from gradc.codegen.plan.signs import Signs
 from gradc.codegen.plan.stages import settle
 from gradc.codegen.plan.tiling import choose_tiling
 from gradc.codegen.plan.work import plan_tasks
@@ -63,6 +64,7 @@ def plan_graph(graph: Graph) -> Plan:
         in_place=tuple(s.in_place),
         can_alias=graph.aliases,
         reasons=tuple(reasons + s.reasons),
+        signs=Signs(values.producers),
         shared_ns=shared_ns,
     )
 

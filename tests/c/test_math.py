@@ -35,8 +35,8 @@ NUMPY_NAME = {
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0, 3.0, -3.0, np.inf, -np.inf, np.nan, 1e38,
            -1e38, 1e-45, -1e-45, 4503599627370497.0, -9007199254740991.0, 1.5, -1.5, 1e-40,
            0.9999999, 1.0000001, 1e308, -5e-324]  # fmt: skip
-UNARY = [*F64_BOUNDS, "ceil", "trunc", "erf", "erfinv", "lgamma", "digamma", "sigmoid", "sign",
-         "abs"]  # fmt: skip
+UNARY = [*F64_BOUNDS, "exp_nonpositive", "ceil", "trunc", "erf", "erfinv", "lgamma", "digamma",
+         "sigmoid", "sign", "abs"]  # fmt: skip
 BINARY = ["pow", "atan2", "fmod", "remainder", "floor_divide", "maximum", "minimum"]
 
 
@@ -219,6 +219,23 @@ def test_special_values(loops: Loops) -> None:
             np.testing.assert_array_equal(got, expected, err_msg=f"{name}_{t}")
             zero = expected == 0
             np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(expected[zero]))
+
+
+def test_exp_of_what_is_never_positive_is_exp(loops: Loops) -> None:
+    """The same bits, denormal results, ties of the rounding to n and NaN included."""
+    floats = np.arange(2**31, 2**32, 211, dtype=np.uint32).view(np.float32)
+    halves = (np.arange(-151, 1) + 0.5) / np.log2(np.e)
+    near = np.concatenate([np.nextafter(halves.astype(np.float32), d) for d in (-200, 0, 200)])
+    rng = np.random.default_rng(0)
+    doubles = [-np.abs(double_samples(200_000)), rng.uniform(-750, 0, 200_000),
+               (np.arange(-1075, 1) + 0.5) / np.log2(np.e), SPECIAL]  # fmt: skip
+    with np.errstate(over="ignore"):
+        special = np.array(SPECIAL, np.float32)
+    samples = {"f32": np.concatenate([floats, near, special]), "f64": np.concatenate(doubles)}
+    for t, x in samples.items():
+        x = x[~(x > 0)]
+        got, want = loops(f"gradc_exp_nonpositive_{t}", x), loops(f"gradc_exp_{t}", x)
+        np.testing.assert_array_equal(got, want)
 
 
 # ---- two operands --------------------------------------------------------------------------------

@@ -153,6 +153,9 @@ class Interpreter:
         if s.init is not None:
             data[:] = self.expr(s.init)
 
+    def do_prefetch(self, s: ir.Prefetch) -> None:
+        assert 0 <= self.index(s.index) < self.memory[s.buffer].data.size
+
     def do_store(self, s: ir.Store) -> None:
         assert s.buffer.written, f"stores to the const {s.buffer.name}"
         value = self.expr(s.value)
@@ -206,7 +209,8 @@ DIVISIONS = ("floor_divide", "trunc_divide", "remainder", "fmod")
 
 
 def apply(op: str, *args: Any, **params: Any) -> Any:
-    return np.asarray(evaluate[PRIMITIVES[op]](*map(np.asarray, args), **params))
+    prim = PRIMITIVES[op.removesuffix("_nonpositive")]
+    return np.asarray(evaluate[prim](*map(np.asarray, args), **params))
 
 
 def _shuffled(module: ir.Module, seed: int) -> list[tuple[int, ir.Invoke]]:

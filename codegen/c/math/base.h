@@ -59,6 +59,13 @@
 #define GRADC_ROLLED
 #endif
 
+/* ask for a cache line that will soon be read (0) or written (1) */
+#if defined(__GNUC__)
+#define GRADC_PREFETCH(place, write) __builtin_prefetch(place, write)
+#else
+#define GRADC_PREFETCH(place, write) (void)0
+#endif
+
 /* infinities and NaN without math.h */
 #if defined(__GNUC__)
 #define GRADC_INF_F32 __builtin_inff()

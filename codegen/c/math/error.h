@@ -22,7 +22,7 @@ GRADC_INLINE float gradc_erf_f32(float x)
     g = gradc_mad_f32(b, g, 6.3809115e-01f);
     g = gradc_mad_f32(b, g, 1.1271238e+00f);
     g = gradc_mad_f32(b, g, 3.323855e-04f);
-    const float far = 1.0f - gradc_exp_f32(-g);
+    const float far = 1.0f - gradc_exp_nonpositive_f32(-g);
     return a < 1.0f ? gradc_mad_f32(x, e, x) : gradc_copysign_f32(far, x);
 }
 
@@ -60,7 +60,7 @@ GRADC_INLINE double gradc_erf_f64(double x)
     k = gradc_mad_f64(t, k, 0.2517131932174492);
     k = gradc_mad_f64(t, k, -0.37173673394897333);
     k = gradc_mad_f64(t, k, 0.2108063640611436);
-    const double far = 1.0 - gradc_exp_f64(-b * b) * k;
+    const double far = 1.0 - gradc_exp_nonpositive_f64(-b * b) * k;
     return a < 1.0 ? gradc_mad_f64(x, e, x) : gradc_copysign_f64(far, x);
 }
 

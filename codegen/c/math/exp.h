@@ -7,6 +7,18 @@
 #pragma once
 #include "base.h"
 
+/* e^r, r = x - n ln 2 */
+GRADC_INLINE float gradc_exp_rest_f32(float x, float n)
+{
+    const float r = gradc_mad_f32(n, -1.4286068e-06f, gradc_mad_f32(n, -0.693145751953125f, x));
+    float q = gradc_mad_f32(r, 1.9954247e-04f, 1.3935441e-03f);
+    q = gradc_mad_f32(r, q, 8.333197e-03f);
+    q = gradc_mad_f32(r, q, 4.166646e-02f);
+    q = gradc_mad_f32(r, q, 1.6666667e-01f);
+    q = gradc_mad_f32(r, q, 0.5f);
+    return gradc_mad_f32(r * r, q, r) + 1.0f;
+}
+
 /* 2^shift e^x for shift in {-1, 0}; at most 1 ulp */
 GRADC_INLINE float gradc_exp_scaled_f32(float x, int32_t shift)
 {
@@ -14,27 +26,16 @@ GRADC_INLINE float gradc_exp_scaled_f32(float x, int32_t shift)
     c = c > 90.0f ? 90.0f : c;
     const float shifted = gradc_mad_f32(c, 1.442695f, 12582912.0f);
     const float n = shifted - 12582912.0f;
-    const float r = gradc_mad_f32(n, -1.4286068e-06f, gradc_mad_f32(n, -0.693145751953125f, c));
-    float q = gradc_mad_f32(r, 1.9954247e-04f, 1.3935441e-03f);
-    q = gradc_mad_f32(r, q, 8.333197e-03f);
-    q = gradc_mad_f32(r, q, 4.166646e-02f);
-    q = gradc_mad_f32(r, q, 1.6666667e-01f);
-    q = gradc_mad_f32(r, q, 0.5f);
-    const float e = gradc_mad_f32(r * r, q, r) + 1.0f;
+    const float e = gradc_exp_rest_f32(c, n);
     const uint32_t k = gradc_bits_f32(shifted) - 0x4b400000u + (uint32_t)(254 + shift);
     const float s1 = gradc_from_bits_f32((k >> 1) << 23);
     const float s2 = gradc_from_bits_f32((k - (k >> 1)) << 23);
     return e * s1 * s2;
 }
 
-/* 2^shift e^x for shift in {-1, 0}; at most 1 ulp */
-GRADC_INLINE double gradc_exp_scaled_f64(double x, int64_t shift)
+GRADC_INLINE double gradc_exp_rest_f64(double x, double n)
 {
-    double c = x < -746.0 ? -746.0 : x; /* NaN passes both */
-    c = c > 711.0 ? 711.0 : c;
-    const double shifted = gradc_mad_f64(c, 1.4426950408889634, 6755399441055744.0);
-    const double n = shifted - 6755399441055744.0;
-    double r = gradc_mad_f64(n, -0.6931471805592082, c);
+    double r = gradc_mad_f64(n, -0.6931471805592082, x);
     r = gradc_mad_f64(n, -7.371002565167799e-13, r);
     double q = gradc_mad_f64(r, 2.5113484400469094e-08, 2.763160932387279e-07);
     q = gradc_mad_f64(r, q, 2.7557230635580643e-06);
@@ -45,11 +46,43 @@ GRADC_INLINE double gradc_exp_scaled_f64(double x, int64_t shift)
     q = gradc_mad_f64(r, q, 0.04166666666651124);
     q = gradc_mad_f64(r, q, 0.16666666666666685);
     q = gradc_mad_f64(r, q, 0.5000000000000013);
-    const double e = gradc_mad_f64(r * r, q, r) + 1.0;
+    return gradc_mad_f64(r * r, q, r) + 1.0;
+}
+
+/* 2^shift e^x for shift in {-1, 0}; at most 1 ulp */
+GRADC_INLINE double gradc_exp_scaled_f64(double x, int64_t shift)
+{
+    double c = x < -746.0 ? -746.0 : x; /* NaN passes both */
+    c = c > 711.0 ? 711.0 : c;
+    const double shifted = gradc_mad_f64(c, 1.4426950408889634, 6755399441055744.0);
+    const double n = shifted - 6755399441055744.0;
+    const double e = gradc_exp_rest_f64(c, n);
     const uint64_t k = gradc_bits_f64(shifted) - 0x4338000000000000u + (uint64_t)(2046 + shift);
     const double s1 = gradc_from_bits_f64((k >> 1) << 52);
     const double s2 = gradc_from_bits_f64((k - (k >> 1)) << 52);
     return e * s1 * s2;
+}
+
+/* e^x for x <= 0 or NaN, the same bits: 2^(n+101) is one factor, and in range; 2^-101 the other */
+GRADC_INLINE float gradc_exp_nonpositive_f32(float x)
+{
+    const float c = x < -104.0f ? -104.0f : x; /* NaN passes */
+    const float shifted = gradc_mad_f32(c, 1.442695f, 12583140.0f);
+    const float n = shifted - 12583140.0f;
+    const float e = gradc_exp_rest_f32(c, n);
+    const float s = gradc_from_bits_f32(gradc_bits_f32(shifted) << 23);
+    return e * s * 3.944304526105059e-31f;
+}
+
+/* e^x for x <= 0 or NaN, the same bits: 2^(n+601) is one factor, and in range; 2^-601 the other */
+GRADC_INLINE double gradc_exp_nonpositive_f64(double x)
+{
+    const double c = x < -746.0 ? -746.0 : x; /* NaN passes */
+    const double shifted = gradc_mad_f64(c, 1.4426950408889634, 6755399441057368.0);
+    const double n = shifted - 6755399441057368.0;
+    const double e = gradc_exp_rest_f64(c, n);
+    const double s = gradc_from_bits_f64(gradc_bits_f64(shifted) << 52);
+    return e * s * 1.204959932551442e-181;
 }
 
 /* e^x; at most 1 ulp */
@@ -110,12 +143,12 @@ GRADC_INLINE double gradc_expm1_f64(double x)
 /* 1 / (1 + e^-x), without overflow and small where x is very negative; at most 2.5 ulp */
 GRADC_INLINE float gradc_sigmoid_f32(float x)
 {
-    const float e = gradc_exp_f32(-gradc_abs_f32(x));
+    const float e = gradc_exp_nonpositive_f32(-gradc_abs_f32(x));
     return (x < 0.0f ? e : 1.0f) / (1.0f + e);
 }
 
 GRADC_INLINE double gradc_sigmoid_f64(double x)
 {
-    const double e = gradc_exp_f64(-gradc_abs_f64(x));
+    const double e = gradc_exp_nonpositive_f64(-gradc_abs_f64(x));
     return (x < 0.0 ? e : 1.0) / (1.0 + e);
 }
