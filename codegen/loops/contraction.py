@@ -33,6 +33,7 @@ from gradc.codegen.loops.ir import (
     Load,
     Mode,
     Multiply,
+    Prefetch,
     Select,
     Stmt,
     Store,
@@ -41,6 +42,7 @@ from gradc.codegen.loops.ir import (
     call,
 )
 from gradc.codegen.loops.movement import MultiIndex
+from gradc.codegen.loops.prefetch import LINE_BYTES, with_epilogue
 from gradc.codegen.plan.access import product_indices
 from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind
 from gradc.codegen.plan.tiling import Tiling, axis_groups, domain_sizes
@@ -85,6 +87,7 @@ class _Contraction:
         self.root, self.eqn, self.tiling = root, root.eqn, self.kernel.tiling
         self.product: Expr | None = None  # the finished sum, while an epilogue is emitted
         self.scratch: Buffer | None = None
+        self.asked: list[tuple[Buffer, bool]] = []  # what the epilogue touches
         self.rows_block: _Block | None = None  # None: all of them
         ctx.own_leaf = self.leaf
 
@@ -97,6 +100,7 @@ class _Contraction:
         t = self.tiling
         if t.scratch_size:
             self.scratch = self.ctx.buffer(self.ctx.scratch("panel", t.dtype, t.scratch_size))
+        self.asked = with_epilogue(self.ctx)
         if self.kernel.tasks < 2 or not self.divided():
             region, batch, opened = self.open(self.ctx.top, "b", t.batch)
             region, n_outer, more = self.open(region, "q", t.n[:-1])
@@ -112,7 +116,8 @@ class _Contraction:
         t = self.tiling
         rows = t.rows_of_task(self.kernel.tasks) if len(t.m) == 1 else t.m[-1]
         blocks = -(-t.m[-1] // rows)
-        sizes = (*t.batch, *t.n[:-1], t.panels, blocks)
+        inner = (blocks, t.panels) if t.sweeps else (t.panels, blocks)
+        sizes = (*t.batch, *t.n[:-1], *inner)
         division = divide(sizes, self.kernel.tasks)
         if division is None:
             return False
@@ -127,8 +132,9 @@ class _Contraction:
             opened.append((body, v_name, *bounds))
         n_batch = len(t.batch)
         at = _Position(variables[:n_batch], [], variables[n_batch:-2])
-        self.block_of(variables[-1], rows, blocks)
-        self.any_panel(body, at, variables[-2])
+        block, panel = variables[-2:] if t.sweeps else variables[:-3:-1]
+        self.block_of(block, rows, blocks)
+        self.any_panel(body, at, panel)
         self.close(opened)
         close_tasks(self.emitter, region, name, division.tasks)
         return True
@@ -309,6 +315,7 @@ class _Contraction:
 
         def tile(body: Region, m: Index, outer: list[Index], mr: int) -> None:
             here = _Position(at.batch, [*outer, m], at.n)
+            self.ask_for(body, here, start, mr, nr)
             acc = self.accumulate(body, here, start, mr, nr, panel, None)
             self.epilogue(body, here, start, mr, nr, acc, nr, ix.const(0))
 
@@ -335,6 +342,20 @@ class _Contraction:
             if block is not None:
                 region.stmts.append(If(block.is_last, tuple(rest.stmts)))
         self.close(opened)
+
+    def ask_for(self, region: Region, at: _Position, start: Index, mr: int, nr: int) -> None:
+        """Have the lines that the epilogue of a tile will read and write come while it is summed:
+        a tile touches a few lines in each of several distant rows."""
+        if not self.asked:
+            return
+        rows, i, name = self.emitter.loop(region, "i", 0, mr)
+        for buffer, write in self.asked:
+            for j in range(0, nr, LINE_BYTES // buffer.dtype.itemsize):
+                column = ix.minimum(start + j, ix.const(self.tiling.n[-1] - 1))
+                row = _Position(at.batch, [*at.m[:-1], at.m[-1] + i], [*at.n, column])
+                offset = ix.ravel(self.domain_index(row), self.root.shape)
+                rows.stmts.append(Prefetch(buffer, offset, write))
+        self.emitter.close(rows, name, 0, mr)
 
     def accumulate(
         self,

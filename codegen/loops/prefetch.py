@@ -16,9 +16,7 @@ from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.context import Context
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import Buffer, Prefetch, Slot, Stmt
-from gradc.codegen.plan.access import Read
 from gradc.codegen.plan.kernel import Root, RootKind, Stage
-from gradc.codegen.plan.roots import domain
 
 LINE_BYTES = 64
 # Smaller arrays stay in the second cache between calls.
@@ -26,6 +24,8 @@ LARGE_BYTES = 1 << 20
 # Rows of at least a few lines, and so short that the next one does not displace this one.
 ROW_BYTES = (512, 16384)
 MOST_ARRAYS = 4
+# Smaller results of contractions are at hand in the second cache.
+TILED_BYTES = 1 << 18
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ def ahead(ctx: Context) -> Ahead | None:
     stage = summing[-1]
     later = kernel.stages[kernel.stages.index(stage) + 1 :]
     own = {v for r in body for v in r.outputs}
-    read = [x.leaf for r in body if r.size == rows * inner for x in r.reads if _in_order(x, r)]
+    read = [x.leaf for r in body if r.size == rows * inner for x in r.reads if x.in_order(r.shape)]
     stored = [r for s in later for r in s.roots if r.kind is RootKind.MAP]
     places = ctx.plan.places
     return Ahead(
@@ -75,13 +75,26 @@ def ahead(ctx: Context) -> Ahead | None:
     )
 
 
+def with_epilogue(ctx: Context) -> list[tuple[Buffer, bool]]:
+    """The arrays laid out as a contraction's result that its epilogue touches, and whether it
+    writes them."""
+    if ctx.kernel.tiling is None or ctx.kernel.tiling.blocked:
+        return []
+    own = {v for r in ctx.kernel.roots for v in r.outputs}
+    places = ctx.plan.places
+    slots: dict[Slot, bool] = {}
+    for root in ctx.kernel.roots:
+        slots |= dict.fromkeys(root.slots, True)
+        if root.kind is RootKind.MAP:
+            read = [x.leaf for x in root.reads if x.in_order(root.shape)]
+            for leaf in read:
+                if leaf in places and leaf not in own:
+                    slots.setdefault(places[leaf], False)
+    return [(ctx.buffer(s), write) for s, write in slots.items() if _size(s) >= TILED_BYTES]
+
+
 def _sums(root: Root) -> bool:
     return root.kind is RootKind.REDUCE and not root.exit
-
-
-def _in_order(read: Read, root: Root) -> bool:
-    """Whether each element of the root's domain reads the element of an array at its own place."""
-    return read.offset == ix.ravel(domain(root.shape), root.shape)
 
 
 def _worthy(ctx: Context, slots: Iterable[Slot], rows: int, inner: int) -> list[Buffer]:
@@ -89,8 +102,12 @@ def _worthy(ctx: Context, slots: Iterable[Slot], rows: int, inner: int) -> list[
     least, most = ROW_BYTES
     found = []
     for slot in dict.fromkeys(slots):
-        size = prod(slot.shape) * slot.dtype.itemsize
+        size = _size(slot)
         of_rows = prod(slot.shape) == rows * inner and least <= size // rows <= most
         if of_rows and size >= LARGE_BYTES:
             found.append(slot)
     return [ctx.buffer(slot) for slot in found[:MOST_ARRAYS]]
+
+
+def _size(slot: Slot) -> int:
+    return prod(slot.shape) * slot.dtype.itemsize

@@ -29,12 +29,21 @@ from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.ir import Atom, Eqn, Literal, Var
 
 
+def domain(shape: tuple[int, ...]) -> MultiIndex:
+    """The variables `d0, d1, ...` that the reads of a root of this shape are written over."""
+    return tuple(ix.var(f"d{a}", n) for a, n in enumerate(shape))
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
     """Element `offset` (row-major) of `leaf`."""
 
     leaf: Var
     offset: Index
+
+    def in_order(self, shape: tuple[int, ...]) -> bool:
+        """Whether each element of a domain reads the element of `leaf` at its own place."""
+        return self.offset == ix.ravel(domain(shape), shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,11 @@ from math import prod
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.index import Index
 from gradc.codegen.plan import cost
-from gradc.codegen.plan.access import Read, Walker
+from gradc.codegen.plan.access import Read, Walker, domain
 from gradc.codegen.plan.classify import Values
 from gradc.codegen.plan.kernel import Kernel, Root, RootKind
 from gradc.codegen.plan.order import DynamicOrder
-from gradc.codegen.plan.roots import Roots, domain, walk
+from gradc.codegen.plan.roots import Roots, walk
 from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.ir import Phase, Var
 

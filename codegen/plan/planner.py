@@ -44,7 +44,9 @@ def plan_graph(graph: Graph) -> Plan:
         if kernel.kind is RootKind.CONTRACTION:
             (root, *_) = kernel.roots
             windows = root.eqn is not None and root.eqn.prim is ops.conv
-            kernel.tiling = choose_convolution(root) if windows else choose_tiling(root)
+            kernel.tiling = (
+                choose_convolution(root) if windows else choose_tiling(root, kernel.roots[1:])
+            )
     shared_ns = plan_tasks(s.kernels)
     names = graph_names(graph)
     places = _places(p, s, stored, names)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.movement import MultiIndex
-from gradc.codegen.plan.access import Walker, contracted_sizes, operands_at, product_indices
+from gradc.codegen.plan.access import Walker, contracted_sizes, domain, operands_at, product_indices
 from gradc.codegen.plan.classify import Kind, Values
 from gradc.codegen.plan.kernel import Root, RootKind
 from gradc.tracer import ops
@@ -198,11 +198,6 @@ def reduction_domain(eqn: Eqn) -> tuple[tuple[int, ...], tuple[int, ...]]:
         return out + summed, tuple(range(len(out)))
     shape = _shape(eqn.inputs[0])
     return shape, tuple(a for a in range(len(shape)) if a not in eqn.params.axes)
-
-
-def domain(shape: tuple[int, ...]) -> MultiIndex:
-    """The variables `d0, d1, ...` that a root's reads are written over."""
-    return tuple(ix.var(f"d{a}", n) for a, n in enumerate(shape))
 
 
 def starts(root: Root, index: MultiIndex, values: Values) -> list[tuple[Atom, MultiIndex]]:

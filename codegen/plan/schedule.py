@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gradc.codegen.plan.access import Read, Walker
+from gradc.codegen.plan.access import Read, Walker, domain
 from gradc.codegen.plan.kernel import Kernel, Root, RootKind
 from gradc.codegen.plan.partition import Partition, identity, same_row
-from gradc.codegen.plan.roots import domain
 from gradc.tracer import ops
 from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.ir import Atom, Var

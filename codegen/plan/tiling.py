@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.nest import collapse
+from gradc.codegen.plan import cost
 from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.ir import Eqn
 from gradc.tracer.graph.types import DType
@@ -31,6 +32,9 @@ NEAR_BYTES = 24 * 1024  # nor does a right operand of this size, which stays in 
 # A task copies its own panel, which pays for so many rows; a few tasks there must be in any case.
 BLOCK_ROWS, LEAST_ROWS, LEAST_TASKS = 512, 64, 16
 K_BLOCK = 1024
+# An update of so many bytes beside the product is memory that is read once: it goes along the rows,
+# which lie in one piece, so many at a time; the panel, copied anew, pays for itself with these.
+SWEPT_BYTES, SWEPT_ROWS = 1 << 22, 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Tiling:
     along_k: in memory the right operand lies along k.
     k_block: products taken at a time.
     scratch_bytes: the panel, and partial sums where k has several blocks.
+    sweeps: a task does all columns of a few rows before the next rows, not all rows of a panel.
     """
 
     batch: tuple[int, ...]
@@ -57,6 +62,7 @@ class Tiling:
     k_block: int
     dtype: DType
     scratch_bytes: int
+    sweeps: bool = False
 
     @property
     def panel_size(self) -> int:
@@ -68,12 +74,17 @@ class Tiling:
 
     def rows_of_task(self, tasks: int) -> int:
         """How many rows a task takes of the last axis of `m`, where about `tasks` are wanted."""
-        rows, others = self.m[-1], prod(self.batch) * prod(self.n[:-1]) * self.panels
+        rows = self.m[-1]
+        each = SWEPT_ROWS if self.sweeps else -(-rows // max(self._blocks(tasks, rows), 1))
+        return min(-(-each // self.mr) * self.mr, rows)
+
+    def _blocks(self, tasks: int, rows: int) -> int:
+        """Blocks of rows that each panel is worth copying for."""
+        others = prod(self.batch) * prod(self.n[:-1]) * self.panels
         blocks = min(tasks // others, rows // BLOCK_ROWS)
         if others * blocks < LEAST_TASKS:
             blocks = min(-(-LEAST_TASKS // others), tasks, rows // LEAST_ROWS)
-        each = -(-rows // max(blocks, 1))
-        return min(-(-each // self.mr) * self.mr, rows)
+        return blocks
 
     @property
     def panels(self) -> int:
@@ -85,8 +96,8 @@ class Tiling:
         return self.scratch_bytes // self.dtype.itemsize
 
 
-def choose_tiling(root: Root) -> Tiling:
-    """The tiling of a contraction root."""
+def choose_tiling(root: Root, epilogue: Sequence[Root] = ()) -> Tiling:
+    """The tiling of a contraction root, whose result the roots of `epilogue` read."""
     eqn = root.eqn
     assert eqn is not None
     batch, m, n, k = (merge_axes(root, axes) for axes in axis_groups(eqn))
@@ -109,7 +120,16 @@ def choose_tiling(root: Root) -> Tiling:
     return Tiling(
         tuple(batch), tuple(m or [1]), tuple(n or [1]), tuple(k), swapped,
         mr, nr, packed, _along_k(root, swapped), k_block, dtype, (panel + partial) * dtype.itemsize,
+        not swapped and not blocked and len(m) == 1 and m[0] >= 2 * SWEPT_ROWS
+        and _bytes_read(root, epilogue) >= SWEPT_BYTES,
     )  # fmt: skip
+
+
+def _bytes_read(root: Root, epilogue: Sequence[Root]) -> int:
+    """Bytes of arrays laid out as the result that are read beside it."""
+    mapped = [r for r in epilogue if r.size == root.size]
+    leaves = {x.leaf for r in mapped for x in r.reads if x.in_order(r.shape)}
+    return sum(cost.nbytes(v.type) for v in leaves if v not in root.outputs)
 
 
 def _contiguous_columns(root: Root, swapped: bool) -> bool:

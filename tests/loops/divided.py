@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gradc.codegen.loops import axes, lanes, rows, structured
+from gradc.codegen.loops import axes, lanes, prefetch, rows, structured
 from gradc.codegen.plan import tiling, work
 
 
@@ -17,6 +17,7 @@ def divide_everything(monkeypatch: pytest.MonkeyPatch) -> None:
         (lanes, "PARTS_SHARE", 1), (lanes, "LONG_LINE", 1), (lanes, "CHAINS", 2),
         (structured, "GRAIN", 1), (structured, "WINDOW", 1),
         (tiling, "ROWS", 2), (tiling, "BLOCK_ROWS", 2), (tiling, "LEAST_ROWS", 1),
+        (tiling, "SWEPT_BYTES", 512), (tiling, "SWEPT_ROWS", 3), (prefetch, "TILED_BYTES", 256),
         (tiling, "K_BLOCK", 3), (tiling, "LANE_BYTES", 8), (tiling, "MAX_LANE_GROUPS", 2),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
