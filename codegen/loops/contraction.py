@@ -21,6 +21,7 @@ from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.context import Built, Context
 from gradc.codegen.loops.division import close_tasks, divide, open_tasks
 from gradc.codegen.loops.emit import Region
+from gradc.codegen.loops.epilogue import Epilogue
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import (
     Accumulate,
@@ -44,9 +45,8 @@ from gradc.codegen.loops.ir import (
 from gradc.codegen.loops.movement import MultiIndex
 from gradc.codegen.loops.prefetch import LINE_BYTES, with_epilogue
 from gradc.codegen.plan.access import product_indices
-from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind
+from gradc.codegen.plan.kernel import Kernel, Plan
 from gradc.codegen.plan.tiling import Tiling, axis_groups, domain_sizes
-from gradc.tracer.graph.ir import Var
 from gradc.tracer.graph.types import int64
 
 MULTIPLY_ROWS = 8  # that one `Multiply` takes
@@ -85,16 +85,12 @@ class _Contraction:
         root = self.kernel.roots[0]
         assert root.eqn is not None and isinstance(self.kernel.tiling, Tiling)
         self.root, self.eqn, self.tiling = root, root.eqn, self.kernel.tiling
-        self.product: Expr | None = None  # the finished sum, while an epilogue is emitted
+        self.stores = Epilogue(ctx).stores
         self.scratch: Buffer | None = None
         self.asked: list[tuple[Buffer, bool]] = []  # what the epilogue touches
         self.rows_block: _Block | None = None  # None: all of them
-        ctx.own_leaf = self.leaf
 
     def build(self) -> Built:
-        for root in self.kernel.roots:
-            for slot in root.slots:
-                self.ctx.buffer(slot)
         if not self.root.size:
             return self.ctx.finish()
         t = self.tiling
@@ -446,9 +442,6 @@ class _Contraction:
 
     # ---- epilogue -------------------------------------------------------------------------------
 
-    def leaf(self, root: Root, var: Var, index: MultiIndex) -> Expr | None:
-        return self.product if root.kind is RootKind.CONTRACTION else None
-
     def epilogue(
         self,
         region: Region,
@@ -465,21 +458,10 @@ class _Contraction:
         lanes, j, name = self.emitter.loop(rows, "j", 0, nr)
         stop, column = self.column(lanes, start, j, nr)
         row = _Position(at.batch, [*at.m[:-1], at.m[-1] + i], [*at.n, column])
-        index = self.domain_index(row)
-        self.ctx.expressions.forget()
-        self.product = self.ctx.expressions.intern(Load(sums, base + i * stride + j))
-        stmts: list[Stmt] = []
-        for root in self.kernel.roots:
-            offset = ix.ravel(index, self.root.shape)
-            if root.slots:
-                at_root = ix.unravel(offset, root.shape)
-                value = self.product if root is self.root else self.ctx.value(root, at_root)
-                stmts += [Store(self.ctx.buffer(s), offset, value) for s in root.slots]
-        self.emitter.body(lanes, stmts)
+        product = Load(sums, base + i * stride + j)
+        self.emitter.body(lanes, self.stores(self.domain_index(row), product))
         self.emitter.close_at(lanes, name, ix.const(0), stop, mode=Mode.SIMD)
         self.emitter.close(rows, i_name, 0, mr)
-        self.product = None
-        self.ctx.expressions.forget()
 
     def column(self, region: Region, start: Index, j: Index, nr: int) -> tuple[Index, Index]:
         """How many columns of the tile are inside, and the column of lane `j`: where the last

@@ -23,6 +23,7 @@ from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.context import Built, Context
 from gradc.codegen.loops.division import close_tasks, divide, open_tasks
 from gradc.codegen.loops.emit import Region
+from gradc.codegen.loops.epilogue import Epilogue
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import (
     Accumulate,
@@ -30,20 +31,17 @@ from gradc.codegen.loops.ir import (
     At,
     Buffer,
     Const,
-    Expr,
     If,
     Load,
     Mode,
-    Stmt,
     Store,
     call,
 )
 from gradc.codegen.loops.movement import MultiIndex
 from gradc.codegen.plan.access import contracted_sizes, product_indices
 from gradc.codegen.plan.convolution import ConvolutionTiling, Piece, pieces
-from gradc.codegen.plan.kernel import Kernel, Plan, Root, RootKind
+from gradc.codegen.plan.kernel import Kernel, Plan
 from gradc.tracer.graph.dims import known_shape
-from gradc.tracer.graph.ir import Var
 from gradc.tracer.graph.types import int64
 
 Body = Callable[[Region, Index, int], None]
@@ -75,16 +73,9 @@ class _Convolution:
         root = self.kernel.roots[0]
         assert root.eqn is not None and isinstance(self.kernel.tiling, ConvolutionTiling)
         self.root, self.eqn, self.tiling = root, root.eqn, self.kernel.tiling
-        self.product: Expr | None = None  # the finished sum, while an epilogue is emitted
-        ctx.own_leaf = self.leaf
-
-    def leaf(self, root: Root, var: Var, index: MultiIndex) -> Expr | None:
-        return self.product if root.kind is RootKind.CONTRACTION else None
+        self.stores = Epilogue(ctx).stores
 
     def build(self) -> Built:
-        for root in self.kernel.roots:
-            for slot in root.slots:
-                self.ctx.buffer(slot)
         if self.root.size and not self.divided():
             with ExitStack() as stack:
                 names = ["n", "g", "f", *("z" for _ in self.plain)]
@@ -330,23 +321,8 @@ class _Convolution:
 
         def body(region: Region, i: Index, p: Index, piece: Piece, lane: Index) -> None:
             index = self.index(tile, i, p, lane + piece.start)
-            self.ctx.expressions.forget()
             place = (i * tile.columns + p) * width + piece.place + lane
-            self.product = self.ctx.expressions.intern(Load(acc, place))
-            self.emitter.body(region, self.stores(index))
+            self.emitter.body(region, self.stores(index, Load(acc, place)))
 
         line = (Piece(0, 1, 0),) if self.tiling.along else self.line(tile)
         self.over_tile(region, tile, line, Mode.SERIAL, body, fresh_only=True)
-        self.product = None
-        self.ctx.expressions.forget()
-
-    def stores(self, index: MultiIndex) -> list[Stmt]:
-        assert self.product is not None
-        stmts: list[Stmt] = []
-        offset = ix.ravel(index, self.root.shape)
-        for root in self.kernel.roots:
-            if root.slots:
-                at_root = ix.unravel(offset, root.shape)
-                value = self.product if root is self.root else self.ctx.value(root, at_root)
-                stmts += [Store(self.ctx.buffer(s), offset, value) for s in root.slots]
-        return stmts
