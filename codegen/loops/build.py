@@ -16,18 +16,22 @@ from gradc.codegen.loops.context import Built, note_of
 from gradc.codegen.loops.contraction import build_contraction
 from gradc.codegen.loops.convolution import build_convolution
 from gradc.codegen.loops.ir import Invoke, Module, Place
+from gradc.codegen.loops.kernel_gradient import build_kernel_gradient
 from gradc.codegen.loops.rows import build_rows
 from gradc.codegen.loops.share import rebase, share
 from gradc.codegen.loops.structured import build_structured
+from gradc.codegen.plan.convolution import ConvolutionTiling
 from gradc.codegen.plan.fingerprint import Fingerprint, fingerprint
 from gradc.codegen.plan.kernel import Kernel, Plan, RootKind
+from gradc.codegen.plan.kernel_gradient import KernelGradient
+from gradc.codegen.plan.tiling import Tiling
 from gradc.codegen.plan.work import threads_of_use
-from gradc.tracer import ops
 
-_BUILDERS = {
-    RootKind.MAP: build_rows,
-    RootKind.CONTRACTION: build_contraction,
-    RootKind.STRUCTURED: build_structured,
+_BUILDERS = {RootKind.MAP: build_rows, RootKind.STRUCTURED: build_structured}
+_CONTRACTIONS = {
+    Tiling: build_contraction,
+    ConvolutionTiling: build_convolution,
+    KernelGradient: build_kernel_gradient,
 }
 
 
@@ -109,9 +113,8 @@ def _calls_again(known: _Known, mark: Fingerprint, kernel: Kernel, number: int) 
 def build_kernel(kernel: Kernel, plan: Plan, number: int) -> list[Built]:
     """The functions of one kernel and the arrays to call them with, in order. Only the first
     counts as its work in reports."""
-    eqn = kernel.roots[0].eqn
-    convolution = kernel.kind is RootKind.CONTRACTION and eqn is not None and eqn.prim is ops.conv
-    build = build_convolution if convolution else _BUILDERS[kernel.kind]
+    tiled = kernel.tiling is not None
+    build = _CONTRACTIONS[type(kernel.tiling)] if tiled else _BUILDERS[kernel.kind]
     first, *rest = build(kernel, plan, number)
     for n, (func, args) in enumerate(rest):
         rest[n] = (func.replace(note=replace(func.note, bytes=0, flops=0)), args)

@@ -14,15 +14,15 @@ elements, whatever the position within the window. Where lanes are along what is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
 
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.context import Built, Context
 from gradc.codegen.loops.division import close_tasks, divide, open_tasks
-from gradc.codegen.loops.emit import Region
+from gradc.codegen.loops.emit import Region, nested, tiled
 from gradc.codegen.loops.epilogue import Epilogue
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import (
@@ -44,7 +44,6 @@ from gradc.codegen.plan.kernel import Kernel, Plan
 from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.types import int64
 
-Body = Callable[[Region, Index, int], None]
 # (region, row, column, piece, lane of the piece)
 LaneBody = Callable[[Region, Index, Index, "Piece", Index], None]
 
@@ -79,7 +78,7 @@ class _Convolution:
         if self.root.size and not self.divided():
             with ExitStack() as stack:
                 names = ["n", "g", "f", *("z" for _ in self.plain)]
-                region, at = self.open(stack, self.ctx.top, self.outer, names)
+                region, at = nested(self.emitter, stack, self.ctx.top, self.outer, names)
                 self.features(region, at)
         return self.ctx.finish()
 
@@ -138,38 +137,6 @@ class _Convolution:
         is_full = call("lt", At(number), Const(full, int64))
         region.stmts.append(If(is_full, tuple(inside.stmts), tuple(last.stmts)))
 
-    @contextmanager
-    def loop(self, region: Region, base: str, size: int) -> Iterator[tuple[Region, Index]]:
-        """A loop over `range(size)`; none where that is one number."""
-        if size == 1:
-            yield region, ix.const(0)
-            return
-        body, v, name = self.emitter.loop(region, base, 0, size)
-        yield body, v
-        self.emitter.close(body, name, 0, size)
-
-    def open(
-        self, stack: ExitStack, region: Region, sizes: Sequence[int], names: Sequence[str]
-    ) -> tuple[Region, list[Index]]:
-        """Nested loops, closed with the stack."""
-        variables: list[Index] = []
-        for size, name in zip(sizes, names, strict=True):
-            region, v = stack.enter_context(self.loop(region, name, size))
-            variables.append(v)
-        return region, variables
-
-    def tiled(self, region: Region, base: str, size: int, step: int, body: Body) -> None:
-        """`body(region, start, extent)` over an axis in steps, and once for what is left."""
-        main = size - size % step
-        if main == step:
-            body(region, ix.const(0), step)
-        elif main:
-            inner, v, name = self.emitter.loop(region, base, 0, main, step)
-            body(inner, v, step)
-            self.emitter.close(inner, name, 0, main, step)
-        if size % step:
-            body(region, ix.const(main), size % step)
-
     def windows(self, region: Region, tile: _Tile, at: dict[int, Index]) -> None:
         """The tiles along the axis of columns and along lines."""
         t = self.tiling
@@ -184,10 +151,10 @@ class _Convolution:
             def lanes(body: Region, start: Index, width: int) -> None:
                 self.tile(body, self.placed(tile, {**here, last: start}, count, width))
 
-            self.tiled(body, "x", t.windows[last], t.lanes, lanes)
+            tiled(self.emitter, body, "x", t.windows[last], t.lanes, lanes)
 
         size = t.windows[axis] if axis >= 0 else 1
-        self.tiled(region, "y", size, t.columns, columns)
+        tiled(self.emitter, region, "y", size, t.columns, columns)
 
     def placed(self, tile: _Tile, at: dict[int, Index], columns: int, lanes: int) -> _Tile:
         where = [at[a] for a in range(len(self.tiling.windows))]
@@ -205,13 +172,13 @@ class _Convolution:
         within = t.within[:-1] if t.along else t.within
         with ExitStack() as stack:
             names = ["c", *("kvw"[min(a, 2)] for a in range(len(within)))]
-            body, (channel, *at) = self.open(stack, region, (t.channels, *within), names)
+            body, (channel, *at) = nested(self.emitter, stack, region, (t.channels, *within), names)
             if t.along:
 
                 def step(body: Region, start: Index, count: int) -> None:
                     self.products(body, tile, acc, channel, [*at, start], count)
 
-                self.tiled(body, "k", t.within[-1], t.lanes, step)
+                tiled(self.emitter, body, "k", t.within[-1], t.lanes, step)
             else:
                 self.products(body, tile, acc, channel, at, tile.lanes)
         if t.along:

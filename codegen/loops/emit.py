@@ -13,7 +13,8 @@ there by `Let`:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from gradc.codegen.loops import index as ix
@@ -326,3 +327,41 @@ def _base_name(e: Expr) -> str:
     if isinstance(e, Load):
         return f"{e.buffer.name}_at"
     return "chosen" if isinstance(e, Select) else "value"
+
+
+# ---- nests ---------------------------------------------------------------------------------------
+
+
+def nested(
+    emitter: Emitter, stack: ExitStack, region: Region, sizes: Sequence[int], names: Sequence[str]
+) -> tuple[Region, list[Index]]:
+    """Loops within each other, closed with the stack; none over a single number."""
+    variables: list[Index] = []
+    for size, base in zip(sizes, names):
+        if size == 1:
+            variables.append(ix.const(0))
+            continue
+        region, v, name = emitter.loop(region, base, 0, size)
+        stack.callback(emitter.close, region, name, 0, size)
+        variables.append(v)
+    return region, variables
+
+
+def tiled(
+    emitter: Emitter,
+    region: Region,
+    base: str,
+    size: int,
+    step: int,
+    body: Callable[[Region, Index, int], None],
+) -> None:
+    """`body(region, start, extent)` over an axis in steps, and once for what is left."""
+    main = size - size % step
+    if main == step:
+        body(region, ix.const(0), step)
+    elif main:
+        inner, v, name = emitter.loop(region, base, 0, main, step)
+        body(inner, v, step)
+        emitter.close(inner, name, 0, main, step)
+    if size % step:
+        body(region, ix.const(main), size % step)

@@ -23,6 +23,7 @@ from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.nest import collapse
 from gradc.codegen.plan.access import contracted_sizes
+from gradc.codegen.plan.kernel_gradient import KernelGradient, choose_kernel_gradient
 from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.types import DType
 
@@ -95,10 +96,9 @@ class ConvolutionTiling:
     lanes: int
     column_axis: int
     dtype: DType
-    scratch_size: int = 0
 
 
-def choose_convolution(root: Root) -> ConvolutionTiling:
+def choose_convolution(root: Root) -> ConvolutionTiling | KernelGradient:
     """The tiling of a convolution root."""
     eqn = root.eqn
     assert eqn is not None
@@ -114,6 +114,9 @@ def choose_convolution(root: Root) -> ConvolutionTiling:
     merged_within = collapse(inner, within, offsets) or [1]
     along = _lanes_along(outer, inner, merged_windows[-1], merged_within[-1], offsets)
     per_group = features // groups
+    by_features = choose_kernel_gradient(eqn) if along else None
+    if by_features is not None:
+        return by_features
     if along:
         lanes = _sum_lanes(merged_within[-1], dtype)
         axis = len(merged_windows) - 1

@@ -23,6 +23,7 @@ from gradc.codegen.plan import cost
 from gradc.codegen.plan.access import Read, Reads, contracted_sizes
 from gradc.codegen.plan.classify import Values
 from gradc.codegen.plan.convolution import ConvolutionTiling
+from gradc.codegen.plan.kernel_gradient import KernelGradient
 from gradc.codegen.plan.signs import Signs
 from gradc.codegen.plan.tiling import Tiling
 from gradc.tracer.graph.ir import Atom, Eqn, Graph, Phase, Var
@@ -141,7 +142,7 @@ class Kernel:
     reads: list[Var] = field(default_factory=list)
     bytes: int = 0
     flops: int = 0
-    tiling: Tiling | ConvolutionTiling | None = None
+    tiling: Tiling | ConvolutionTiling | KernelGradient | None = None
     tasks: int = 1
     cycles: int = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gradc.codegen.loops import axes, lanes, prefetch, rows, structured
-from gradc.codegen.plan import tiling, work
+from gradc.codegen.plan import kernel_gradient, tiling, work
 
 
 def divide_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,6 +18,7 @@ def divide_everything(monkeypatch: pytest.MonkeyPatch) -> None:
         (structured, "GRAIN", 1), (structured, "WINDOW", 1),
         (tiling, "ROWS", 2), (tiling, "BLOCK_ROWS", 2), (tiling, "LEAST_ROWS", 1),
         (tiling, "SWEPT_BYTES", 512), (tiling, "SWEPT_ROWS", 3), (prefetch, "TILED_BYTES", 256),
+        (kernel_gradient, "LEAST_SUMMED", 1), (kernel_gradient, "LEAST_TILE", 1),
         (tiling, "K_BLOCK", 3), (tiling, "LANE_BYTES", 8), (tiling, "MAX_LANE_GROUPS", 2),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
