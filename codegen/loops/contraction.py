@@ -20,7 +20,7 @@ from math import prod
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.context import Built, Context
 from gradc.codegen.loops.division import close_tasks, divide, open_tasks
-from gradc.codegen.loops.emit import Region
+from gradc.codegen.loops.emit import Region, add_parts, tiled
 from gradc.codegen.loops.epilogue import Epilogue
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import (
@@ -34,8 +34,10 @@ from gradc.codegen.loops.ir import (
     Load,
     Mode,
     Multiply,
+    Place,
     Prefetch,
     Select,
+    Slot,
     Stmt,
     Store,
     Strided,
@@ -57,8 +59,13 @@ Opened = list[tuple[Region, str, Index, Index]]
 
 
 def build_contraction(kernel: Kernel, plan: Plan, number: int) -> list[Built]:
-    """The function of a contraction and its epilogue."""
-    return [_Contraction(Context(kernel, plan, number)).build()]
+    """The function of a contraction and its epilogue, or that of sums over parts of k and the one
+    that adds them up."""
+    first = _Contraction(Context(kernel, plan, number))
+    if kernel.tasks < 2 or first.tiling.k_parts < 2 or not first.root.size:
+        return [first.build()]
+    parts, built = first.build_parts()
+    return [built, _Contraction(Context(kernel, plan, number)).build_total(parts)]
 
 
 @dataclass(slots=True)
@@ -103,6 +110,57 @@ class _Contraction:
             self.panel_loop(region, _Position(batch, [], n_outer))
             self.close([*opened, *more])
         return self.ctx.finish()
+
+    # ---- parts of k -----------------------------------------------------------------------------
+
+    def build_parts(self) -> tuple[Slot, Built]:
+        """A task for each part of k, which leaves its sums for all elements."""
+        t = self.tiling
+        size, count = self.root.size, prod(t.k) // t.k_parts
+        parts = self.ctx.scratch("parts", t.dtype, t.k_parts * size, Place.WORK)
+        buffer = self.ctx.buffer(parts)
+        region, task, name = open_tasks(self.emitter, t.k_parts)
+        k0 = self.emitter.named(region, "k0", task * count)
+        body, q, opened = self.open(region, "q", t.n[:-1])
+        at = _Position([], [], q)
+
+        def columns(body: Region, start: Index, nr: int) -> None:
+            def tile(body: Region, m: Index, outer: list[Index], mr: int) -> None:
+                here = _Position([], [*outer, m], at.n)
+                acc = self.accumulate(body, here, start, mr, nr, None, (k0, count))
+
+                def put(region: Region, i: Index, j: Index) -> None:
+                    row = _Position([], [*outer, m + i], [*at.n, start + j])
+                    place = task * size + ix.ravel(self.domain_index(row), self.root.shape)
+                    region.stmts.append(Store(buffer, place, Load(acc, i * nr + j)))
+
+                self.over_tile(body, mr, nr, put)
+
+            self.row_tiles(body, tile)
+
+        tiled(self.emitter, body, "p", t.n[-1], t.nr, columns)
+        self.close(opened)
+        close_tasks(self.emitter, region, name, t.k_parts)
+        return parts, self.ctx.finish()
+
+    def build_total(self, parts: Slot) -> Built:
+        """Add up the parts in their order, and store the result through the epilogue."""
+        size, region = self.root.size, self.ctx.top
+        buffer = self.ctx.overwritten(parts)
+        add_parts(self.emitter, region, buffer, self.tiling.k_parts, "add")
+        body, e, name = self.emitter.loop(region, "e", 0, size)
+        self.emitter.body(body, self.stores(ix.unravel(e, self.root.shape), Load(buffer, e)))
+        self.emitter.close(body, name, 0, size, mode=Mode.SIMD)
+        return self.ctx.finish(suffix="_last")
+
+    def over_tile(
+        self, region: Region, mr: int, nr: int, body: Callable[[Region, Index, Index], None]
+    ) -> None:
+        rows, i, i_name = self.emitter.loop(region, "i", 0, mr)
+        lanes, j, j_name = self.emitter.loop(rows, "j", 0, nr)
+        body(lanes, i, j)
+        self.emitter.close(lanes, j_name, 0, nr, mode=Mode.SIMD)
+        self.emitter.close(rows, i_name, 0, mr)
 
     # ---- tasks ----------------------------------------------------------------------------------
 
@@ -498,12 +556,13 @@ class _Contraction:
         def tile(body: Region, m: Index, outer: list[Index], mr: int) -> None:
             here = _Position(at.batch, [*outer, m], at.n)
             acc = self.accumulate(body, here, start, mr, nr, buffer, (k0, count))
-            rows, i, i_name = self.emitter.loop(body, "i", 0, mr)
-            lanes, j, j_name = self.emitter.loop(rows, "j", 0, nr)
-            place = self.partial_row(outer, m + i) + j
-            lanes.stmts.append(Accumulate(buffer, place, "add", (Load(acc, i * nr + j),)))
-            self.emitter.close(lanes, j_name, 0, nr, mode=Mode.SIMD)
-            self.emitter.close(rows, i_name, 0, mr)
+
+            def add(region: Region, i: Index, j: Index) -> None:
+                place = self.partial_row(outer, m + i) + j
+                sum_ = Load(acc, i * nr + j)
+                region.stmts.append(Accumulate(buffer, place, "add", (sum_,)))
+
+            self.over_tile(body, mr, nr, add)
 
         self.row_tiles(region, tile)
 

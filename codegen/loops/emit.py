@@ -365,3 +365,13 @@ def tiled(
         emitter.close(inner, name, 0, main, step)
     if size % step:
         body(region, ix.const(main), size % step)
+
+
+def add_parts(emitter: Emitter, region: Region, buffer: Buffer, count: int, op: str) -> None:
+    """What `count` tasks have left in an array, one after the other, combined into the first."""
+    size = buffer.size // count
+    body, part, name = emitter.loop(region, "part", 1, count)
+    inner, j, j_name = emitter.loop(body, "j", 0, size)
+    inner.stmts.append(Accumulate(buffer, j, op, (Load(buffer, part * size + j),)))
+    emitter.close(inner, j_name, 0, size, mode=Mode.SIMD)
+    emitter.close(body, name, 1, count)

@@ -16,7 +16,7 @@ from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.context import Built, Context
 from gradc.codegen.loops.contraction import strided
 from gradc.codegen.loops.division import Division, close_tasks, divide, open_tasks
-from gradc.codegen.loops.emit import Region, nested, tiled
+from gradc.codegen.loops.emit import Region, add_parts, nested, tiled
 from gradc.codegen.loops.epilogue import Epilogue
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import (
@@ -202,13 +202,8 @@ class _Total:
     def build(self, parts: Slot, count: int) -> Built:
         """Add up the parts, in their order, and store the result."""
         t, buffer = self.tiling, self.ctx.overwritten(parts)
-        size = t.part_size
         if count > 1:
-            body, part, name = self.emitter.loop(self.ctx.top, "part", 1, count)
-            inner, j, j_name = self.emitter.loop(body, "j", 0, size)
-            inner.stmts.append(Accumulate(buffer, j, "add", (Load(buffer, part * size + j),)))
-            self.emitter.close(inner, j_name, 0, size, mode=Mode.SIMD)
-            self.emitter.close(body, name, 1, count)
+            add_parts(self.emitter, self.ctx.top, buffer, count, "add")
         sizes = (t.batch, t.groups, t.features, *t.windows)
         region, at, opened = self.ctx.top, list[Index](), list[tuple[Region, str, int]]()
         for n in sizes:

@@ -24,7 +24,7 @@ from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.axes import TILE, Axes, Axis, out_offset
 from gradc.codegen.loops.context import Built, Context
 from gradc.codegen.loops.division import Division, close_tasks, divide, open_tasks
-from gradc.codegen.loops.emit import Region
+from gradc.codegen.loops.emit import Region, add_parts
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import (
     Accumulate,
@@ -710,12 +710,7 @@ class _RowsBuilder:
         for root, slot in parts.items():
             buffer = self.ctx.overwritten(slot)
             size = buffer.size // tasks
-            body, part, name = self.emitter.loop(self.ctx.top, "part", 1, tasks)
-            inner, j, j_name = self.emitter.loop(body, "j", 0, size)
-            other = Load(buffer, part * size + j)
-            inner.stmts.append(Accumulate(buffer, j, combiner(root), (other,)))
-            self.emitter.close(inner, j_name, 0, size, mode=Mode.SIMD)
-            self.emitter.close(body, name, 1, tasks)
+            add_parts(self.emitter, self.ctx.top, buffer, tasks, combiner(root))
             if prod(root.out_shape) == 1:
                 self.finish_exit(root, buffer, size)
             else:

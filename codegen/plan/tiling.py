@@ -35,6 +35,8 @@ K_BLOCK = 1024
 # An update of so many bytes beside the product is memory that is read once: it goes along the rows,
 # which lie in one piece, so many at a time; the panel, copied anew, pays for itself with these.
 SWEPT_BYTES, SWEPT_ROWS = 1 << 22, 192
+# A matrix of so many bytes is read by parts of its rows for few vectors.
+PARTED_BYTES, MOST_PARTS = 1 << 18, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ class Tiling:
     k_block: products taken at a time.
     scratch_bytes: the panel, and partial sums where k has several blocks.
     sweeps: a task does all columns of a few rows before the next rows, not all rows of a panel.
+    k_parts: sums over so many parts of k are made, and added up by a second function. So a matrix
+        that meets a vector is divided by its rows, as its update is, and stays in the caches of
+        the threads that read and write it.
     """
 
     batch: tuple[int, ...]
@@ -63,6 +68,7 @@ class Tiling:
     dtype: DType
     scratch_bytes: int
     sweeps: bool = False
+    k_parts: int = 1
 
     @property
     def panel_size(self) -> int:
@@ -122,7 +128,15 @@ def choose_tiling(root: Root, epilogue: Sequence[Root] = ()) -> Tiling:
         mr, nr, packed, _along_k(root, swapped), k_block, dtype, (panel + partial) * dtype.itemsize,
         not swapped and not blocked and len(m) == 1 and m[0] >= 2 * SWEPT_ROWS
         and _bytes_read(root, epilogue) >= SWEPT_BYTES,
+        _k_parts(k[0], prod(m), prod(n), dtype) if not packed and len(k) == 1 and not batch else 1,
     )  # fmt: skip
+
+
+def _k_parts(k: int, rows: int, columns: int, dtype: DType) -> int:
+    """Equal parts of k, where few rows meet a large matrix."""
+    if rows > UNPACKED_ROWS or k * columns * dtype.itemsize < PARTED_BYTES or not dtype.is_float:
+        return 1
+    return max(p for p in range(1, MOST_PARTS + 1) if k % p == 0)
 
 
 def _bytes_read(root: Root, epilogue: Sequence[Root]) -> int:

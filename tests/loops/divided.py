@@ -17,7 +17,8 @@ def divide_everything(monkeypatch: pytest.MonkeyPatch) -> None:
         (lanes, "PARTS_SHARE", 1), (lanes, "LONG_LINE", 1), (lanes, "CHAINS", 2),
         (structured, "GRAIN", 1), (structured, "WINDOW", 1),
         (tiling, "ROWS", 2), (tiling, "BLOCK_ROWS", 2), (tiling, "LEAST_ROWS", 1),
-        (tiling, "SWEPT_BYTES", 512), (tiling, "SWEPT_ROWS", 3), (prefetch, "TILED_BYTES", 256),
+        (tiling, "SWEPT_BYTES", 512), (tiling, "SWEPT_ROWS", 3), (tiling, "PARTED_BYTES", 1),
+        (prefetch, "TILED_BYTES", 256),
         (kernel_gradient, "LEAST_SUMMED", 1), (kernel_gradient, "LEAST_TILE", 1),
         (tiling, "K_BLOCK", 3), (tiling, "LANE_BYTES", 8), (tiling, "MAX_LANE_GROUPS", 2),
     ):  # fmt: skip
