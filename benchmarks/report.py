@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from statistics import geometric_mean
 
 from benchmarks.workloads import WORKLOADS
 
@@ -10,9 +11,14 @@ OWN = "gradc"
 
 
 def table(results, names, machine) -> str:
-    """One line per workload: medians, the best peer against gradc, and what of the limits."""
+    """One line per workload: medians, the best peer against gradc, and what of the limits; the
+    geometric mean of several ratios beneath them."""
     head = f"{'':24}" + "".join(f"{n:>14}" for n in names) + f"{'peer/gradc':>12}  of the limit"
-    return "\n".join([head, *(line(w, rows, names, machine) for w, rows in results.items())])
+    lines = [head, *(line(w, rows, names, machine) for w, rows in results.items())]
+    ratios = [r for r in map(ratio, results.values()) if r]
+    if len(ratios) > 1:
+        lines.append(f"{'geometric mean':24}{'':{14 * len(names)}}{geometric_mean(ratios):12.2f}")
+    return "\n".join(lines)
 
 
 def line(workload, rows, names, machine) -> str:

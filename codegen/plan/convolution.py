@@ -5,7 +5,7 @@ of `rows` features by `columns` windows by `lanes` is accumulated over all that 
 
     across   lanes are neighbouring windows: images, where lines are long
     along    lanes are neighbours of what is summed, their sums added at the end in a fixed order:
-             gradients of kernels, which have few elements, each a sum over all windows
+             gradients of kernels of few features (of others: `kernel_gradient.py`)
 
 The tile has no influence on the result's bits but for the number of lanes of `along`, which is
 chosen by the shape alone.

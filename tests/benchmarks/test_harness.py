@@ -79,6 +79,9 @@ def test_ratios_and_shares():
     assert line.split() == [
         "matmul_8", "2", "us", "-", "1.50", "0.512", "GFLOP/s", "(1", "%)",
     ]  # fmt: skip
+    slow = [Row("gradc", 2e-6), Row("jax", 12e-6)]
+    *_, last = report.table({"matmul_8": rows, "mlp_1": slow}, ["gradc"], machine).splitlines()
+    assert last.split() == ["geometric", "mean", "3.00"]
     times = [report.shown(s) for s in (1.5, 2.5e-3, 1e-6, 3e-8)]
     assert times == ["1.5 s", "2.5 ms", "1 us", "30 ns"]
     assert report.skips({"matmul_8": rows}) == ["matmul_8: torch: no"]
