@@ -54,9 +54,9 @@ def ahead(ctx: Context) -> Ahead | None:
     followed by another."""
     kernel = ctx.kernel
     rows = kernel.rows or 0
-    if rows < 2:
-        return None
     body = [r for r in kernel.roots if not r.tail]
+    if rows < 2 or not body:
+        return None
     inner = max(r.size // rows for r in body)
     summing = [s for s in kernel.stages[:-1] if s.inner == inner and any(map(_sums, s.roots))]
     if not summing:
