@@ -84,11 +84,11 @@ class _Sums:
         self.clear(region, self.part, t.part_size, self.base)
         body, n, name = self.emitter.loop(region, "n", 0, t.channels)
         with ExitStack() as stack:
-            sizes = (t.groups, t.vectors)
-            inner, (group, vector) = nested(self.emitter, stack, body, sizes, "gf")
+            blocks = (t.groups, t.vectors)
+            inner, (group, vector) = nested(self.emitter, stack, body, blocks, "gf")
             self.pack(inner, n, group, vector)
-            sizes, names = (t.batch, *t.windows[:-2]), ["b", *("z" for _ in t.windows)]
-            inner, (b, *at) = nested(self.emitter, stack, inner, sizes, names)
+            plain, names = (t.batch, *t.windows[:-2]), ["b", *("z" for _ in t.windows)]
+            inner, (b, *at) = nested(self.emitter, stack, inner, plain, names)
             outer = t.windows[-2] if len(t.windows) > 1 else 1
 
             def rows(region: Region, y: Index, count: int) -> None:

@@ -17,6 +17,7 @@ from gradc.codegen.loops.context import Context
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import Buffer, Prefetch, Slot, Stmt
 from gradc.codegen.plan.kernel import Root, RootKind, Stage
+from gradc.codegen.plan.tiling import Tiling
 
 LINE_BYTES = 64
 # Smaller arrays stay in the second cache between calls.
@@ -78,7 +79,7 @@ def ahead(ctx: Context) -> Ahead | None:
 def with_epilogue(ctx: Context) -> list[tuple[Buffer, bool]]:
     """The arrays laid out as a contraction's result that its epilogue touches, and whether it
     writes them."""
-    if ctx.kernel.tiling is None or ctx.kernel.tiling.blocked:
+    if not isinstance(ctx.kernel.tiling, Tiling) or ctx.kernel.tiling.blocked:
         return []
     own = {v for r in ctx.kernel.roots for v in r.outputs}
     places = ctx.plan.places
