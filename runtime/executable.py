@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gradc.codegen.c.module import CheckSite, CModule
+from gradc.codegen.plan.cost import nbytes
 from gradc.runtime.binding import (
     BAD_POINTER,
     CHECK_FAILED,
@@ -29,7 +30,7 @@ from gradc.runtime.loader import ffi
 from gradc.runtime.locks import ForkLock
 from gradc.runtime.memory import ALIGNMENT, Area, fresh_output, return_area, take_area
 from gradc.tracer.errors import ArgumentError, ExecutionError, GradcError, InternalError
-from gradc.tracer.graph.dims import known, known_shape
+from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.ir import Graph
 from gradc.tracer.graph.types import TensorType
 from gradc.tracer.rules.failures import (
@@ -155,7 +156,7 @@ class CBound:
         )
         replaced = {output for output, _ in module.aliases}
         self._fresh = [
-            (i, known_shape(port.type.shape), port.type.dtype.numpy, _bytes(port.type))
+            (i, known_shape(port.type.shape), port.type.dtype.numpy, nbytes(port.type))
             for i, port in enumerate(module.outputs)
             if i not in replaced
         ]
@@ -305,7 +306,3 @@ class CBound:
             for port, array in zip(ports, self._arrays)
             if any(array is x for x in shared)
         ]
-
-
-def _bytes(type: TensorType) -> int:
-    return known(type.size) * type.dtype.itemsize

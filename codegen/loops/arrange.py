@@ -131,7 +131,7 @@ def _place_shared(calls: Sequence[Invoke]) -> int:
                 first[slot] = min(first.get(slot, begin), begin)
                 last[slot] = max(last.get(slot, end), end)
     slots = list(first)
-    offsets, total = assign([Lifetime(_nbytes(s), first[s], last[s]) for s in slots])
+    offsets, total = assign([Lifetime(s.nbytes, first[s], last[s]) for s in slots])
     for slot, offset in zip(slots, offsets, strict=True):
         slot.offset = RECORD_BYTES + offset
     return total
@@ -145,16 +145,9 @@ def _place_private(calls: Sequence[Invoke]) -> int:
         for slot in call.args:
             if slot.place is Place.PRIVATE:
                 slot.offset = offset
-                offset += aligned(_nbytes(slot))
+                offset += aligned(slot.nbytes)
         most = max(most, offset)
     return most
-
-
-def _nbytes(slot: Slot) -> int:
-    n = slot.dtype.itemsize
-    for d in slot.shape:
-        n *= d
-    return n
 
 
 assert RECORD_BYTES % ALIGNMENT == 0

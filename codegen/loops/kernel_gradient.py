@@ -65,7 +65,8 @@ class _Sums:
             self.division = divide((t.channels,), min(t.parts, ctx.kernel.tasks))
         self.count = self.division.tasks if self.division is not None else 1
         self.panel = ctx.buffer(ctx.scratch("panel", t.dtype, t.scratch_size))
-        self.parts: Slot = ctx.scratch("parts", t.dtype, self.count * t.part_size, Place.WORK)
+        size = self.count * prod(t.part_shape)
+        self.parts: Slot = ctx.scratch("parts", t.dtype, size, Place.WORK)
         self.part = ctx.buffer(self.parts)
         self.base = ix.const(0)  # where this task's part begins
 
@@ -74,14 +75,14 @@ class _Sums:
             self.images(self.ctx.top, ix.const(0), ix.const(self.tiling.channels))
         else:
             region, task, name = open_tasks(self.emitter, self.count)
-            self.base = task * self.tiling.part_size
+            self.base = task * prod(self.tiling.part_shape)
             self.images(region, *self.division.bounds(task))
             close_tasks(self.emitter, region, name, self.count)
         return self.ctx.finish()
 
     def images(self, region: Region, start: Index, stop: Index) -> None:
         t = self.tiling
-        self.clear(region, self.part, t.part_size, self.base)
+        self.clear(region, self.part, prod(t.part_shape), self.base)
         body, n, name = self.emitter.loop(region, "n", 0, t.channels)
         with ExitStack() as stack:
             blocks = (t.groups, t.vectors)
@@ -168,7 +169,7 @@ class _Sums:
             region.stmts.append(Store(acc, place, Const(0.0, t.dtype)))
 
         def add(region: Region, place: Index, at: tuple[Index, ...], j: Index) -> None:
-            position = ix.ravel((b, group, vector, *at, j), self.part_shape)
+            position = ix.ravel((b, group, vector, *at, j), t.part_shape)
             sum_ = Load(acc, place)
             region.stmts.append(Accumulate(self.part, self.base + position, "add", (sum_,)))
 
@@ -187,11 +188,6 @@ class _Sums:
             over(body, Mode.UNROLL, multiply)
         over(region, Mode.SERIAL, add)
 
-    @property
-    def part_shape(self) -> tuple[int, ...]:
-        t = self.tiling
-        return (t.batch, t.groups, t.vectors, *t.windows, t.lanes)
-
 
 class _Total:
     def __init__(self, ctx: Context) -> None:
@@ -205,17 +201,12 @@ class _Total:
         if count > 1:
             add_parts(self.emitter, self.ctx.top, buffer, count, "add")
         sizes = (t.batch, t.groups, t.features, *t.windows)
-        region, at, opened = self.ctx.top, list[Index](), list[tuple[Region, str, int]]()
-        for n in sizes:
-            region, v, name = self.emitter.loop(region, "i", 0, n)
-            at.append(v)
-            opened.append((region, name, n))
-        b, group, feature, *windows = at
-        vector, lane = feature // t.lanes, feature % t.lanes
-        shape = (t.batch, t.groups, t.vectors, *t.windows, t.lanes)
-        place = ix.ravel((b, group, vector, *windows, lane), shape)
-        index = (b, group * t.features + feature, *windows)
-        self.emitter.body(region, self.stores(index, Load(buffer, place)))
-        for body, name, n in reversed(opened):
-            self.emitter.close(body, name, 0, n)
+        with ExitStack() as stack:
+            names = ["i" for _ in sizes]
+            region, at = nested(self.emitter, stack, self.ctx.top, sizes, names)
+            b, group, feature, *windows = at
+            vector, lane = feature // t.lanes, feature % t.lanes
+            place = ix.ravel((b, group, vector, *windows, lane), t.part_shape)
+            index = (b, group * t.features + feature, *windows)
+            self.emitter.body(region, self.stores(index, Load(buffer, place)))
         return self.ctx.finish(suffix="_last")

@@ -91,7 +91,7 @@ def with_epilogue(ctx: Context) -> list[tuple[Buffer, bool]]:
             for leaf in read:
                 if leaf in places and leaf not in own:
                     slots.setdefault(places[leaf], False)
-    return [(ctx.buffer(s), write) for s, write in slots.items() if _size(s) >= TILED_BYTES]
+    return [(ctx.buffer(s), write) for s, write in slots.items() if s.nbytes >= TILED_BYTES]
 
 
 def _sums(root: Root) -> bool:
@@ -103,12 +103,8 @@ def _worthy(ctx: Context, slots: Iterable[Slot], rows: int, inner: int) -> list[
     least, most = ROW_BYTES
     found = []
     for slot in dict.fromkeys(slots):
-        size = _size(slot)
+        size = slot.nbytes
         of_rows = prod(slot.shape) == rows * inner and least <= size // rows <= most
         if of_rows and size >= LARGE_BYTES:
             found.append(slot)
     return [ctx.buffer(slot) for slot in found[:MOST_ARRAYS]]
-
-
-def _size(slot: Slot) -> int:
-    return prod(slot.shape) * slot.dtype.itemsize

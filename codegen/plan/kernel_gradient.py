@@ -61,9 +61,9 @@ class KernelGradient:
         return -(-self.features // self.lanes)
 
     @property
-    def part_size(self) -> int:
-        """Elements of one part."""
-        return self.batch * self.groups * self.vectors * prod(self.windows) * self.lanes
+    def part_shape(self) -> tuple[int, ...]:
+        """What one part holds."""
+        return (self.batch, self.groups, self.vectors, *self.windows, self.lanes)
 
 
 def choose_kernel_gradient(eqn: Eqn) -> KernelGradient | None:

@@ -212,7 +212,7 @@ def same_row(read: Read, root: Root, rows: int) -> bool:
 def identity(read: Read, root: Root) -> bool:
     """Whether the element read is at the reading element's own position."""
     size = _numel(read.leaf)
-    return read.offset is flat(root) and size == root.size
+    return read.in_order(root.shape) and size == root.size
 
 
 def _reads_of(root: Root, kernel: Kernel, p: Partition) -> list[tuple[Read, Root]]:
