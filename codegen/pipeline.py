@@ -23,6 +23,7 @@ from gradc.codegen.passes.fold import fold
 from gradc.codegen.passes.layout import layout
 from gradc.codegen.passes.masks import masks
 from gradc.codegen.passes.simplify import simplify
+from gradc.codegen.passes.stack import stack
 from gradc.codegen.plan.kernel import Plan
 from gradc.codegen.plan.planner import plan_graph
 from gradc.tracer.graph.ir import Graph
@@ -32,7 +33,8 @@ Pass: TypeAlias = Callable[[Graph], Graph]
 
 # The second round finds what only shows once equal eqns are one (indices checked before).
 PASSES_C: tuple[Pass, ...] = (
-    dce, cse, simplify, fold, cse, simplify, layout, fold, cse, masks, dce,
+    dce, cse, simplify, fold, cse, simplify, layout, fold, cse, masks, stack,
+    dce,
 )  # fmt: skip
 
 # XLA does the same work again, and better on its own forms; less text compiles faster.

@@ -70,46 +70,60 @@ class _Access:
 
 
 def _segmented(calls: Sequence[Invoke], commit: int, aliases: dict[int, int]) -> list[Invoke]:
-    state: dict[Cell, _Access] = {}
+    state = _State(calls, aliases)
     floor = latest = 0
     placed: list[Invoke] = []
     for n, call in enumerate(calls):
         if n == commit > 0:  # every thread must know of failures before state is written
             floor = latest = latest + 1
-        segment = max(_earliest(call, state, aliases), floor, latest - AHEAD)
-        _note(call, segment, state, aliases)
+        segment = max(state.earliest(call), floor, latest - AHEAD)
+        state.note(call, segment)
         latest = max(latest, segment)
         placed.append(replace(call, segment=segment))
     # The first thread begins with what it does alone; the others help it with its share then.
     return sorted(placed, key=lambda c: (c.segment, c.func.tasks > 0))
 
 
-def _earliest(call: Invoke, state: dict[Cell, _Access], aliases: dict[int, int]) -> int:
-    """The first segment in which nothing it depends on is under way."""
-    serial = call.func.tasks == 0
-    segment = 0
-    for slot, p in zip(call.args, call.func.params, strict=True):
-        seen = state.get(_cell(slot, aliases))
-        if seen is None or slot.place is Place.PRIVATE:
-            continue
-        for kinds in (seen.written, seen.read) if p.written else (seen.written,):
-            segment = max(segment, kinds[0] + 1, kinds[1] + (not serial))
-    return segment
+class _State:
+    """What has been done to every array so far."""
 
+    def __init__(self, calls: Sequence[Invoke], aliases: dict[int, int]) -> None:
+        self.aliases = aliases
+        self.accesses: dict[Cell, _Access] = {}
+        self.parts: dict[Slot, list[Slot]] = {}
+        for slot in dict.fromkeys(s for call in calls for s in call.args):
+            if slot.inside is not None:
+                self.parts.setdefault(slot.inside[0], []).append(slot)
 
-def _note(call: Invoke, segment: int, state: dict[Cell, _Access], aliases: dict[int, int]) -> None:
-    serial = call.func.tasks == 0
-    for slot, p in zip(call.args, call.func.params, strict=True):
-        seen = state.setdefault(_cell(slot, aliases), _Access())
-        kinds = seen.written if p.written else seen.read
-        kinds[serial] = max(kinds[serial], segment)
+    def earliest(self, call: Invoke) -> int:
+        """The first segment in which nothing it depends on is under way."""
+        serial = call.func.tasks == 0
+        segment = 0
+        for slot, p in zip(call.args, call.func.params, strict=True):
+            for cell in self.cells(slot):
+                seen = self.accesses.get(cell)
+                if seen is None or slot.place is Place.PRIVATE:
+                    continue
+                for kinds in (seen.written, seen.read) if p.written else (seen.written,):
+                    segment = max(segment, kinds[0] + 1, kinds[1] + (not serial))
+        return segment
 
+    def note(self, call: Invoke, segment: int) -> None:
+        serial = call.func.tasks == 0
+        for slot, p in zip(call.args, call.func.params, strict=True):
+            for cell in self.cells(slot):
+                seen = self.accesses.setdefault(cell, _Access())
+                kinds = seen.written if p.written else seen.read
+                kinds[serial] = max(kinds[serial], segment)
 
-def _cell(slot: Slot, aliases: dict[int, int]) -> Cell:
-    """What stands for the memory of a slot: an output may be the input it replaces."""
-    if slot.place is Place.OUTPUT and slot.index in aliases:
-        return "state", aliases[slot.index]
-    return ("state", slot.index) if slot.place is Place.INPUT else slot
+    def cells(self, slot: Slot) -> list[Cell]:
+        """What stands for the memory of a slot: its parts, too, which are written one by one; and
+        an output may be the input it replaces."""
+        if slot.place is Place.OUTPUT and slot.index in self.aliases:
+            return [("state", self.aliases[slot.index])]
+        if slot.place is Place.INPUT:
+            return [("state", slot.index)]
+        return [slot, *self.parts.get(slot, ())]
 
 
 # ---- memory ------------------------------------------------------------------------------------
@@ -128,12 +142,16 @@ def _place_shared(calls: Sequence[Invoke]) -> int:
         begin, end = span[0], span[-1]
         for slot in call.args:
             if slot.place is Place.WORK:
-                first[slot] = min(first.get(slot, begin), begin)
-                last[slot] = max(last.get(slot, end), end)
+                whole = slot.inside[0] if slot.inside is not None else slot
+                first[whole] = min(first.get(whole, begin), begin)
+                last[whole] = max(last.get(whole, end), end)
     slots = list(first)
     offsets, total = assign([Lifetime(s.nbytes, first[s], last[s]) for s in slots])
     for slot, offset in zip(slots, offsets, strict=True):
         slot.offset = RECORD_BYTES + offset
+    for slot in {s for call in calls for s in call.args if s.inside is not None}:
+        whole, begin = slot.inside
+        slot.offset = whole.offset + begin * slot.dtype.itemsize
     return total
 
 

@@ -16,6 +16,7 @@ from gradc.codegen.loops.context import Built, note_of
 from gradc.codegen.loops.contraction import build_contraction
 from gradc.codegen.loops.convolution import build_convolution
 from gradc.codegen.loops.ir import Invoke, Module, Place
+from gradc.codegen.loops.join import build_join
 from gradc.codegen.loops.kernel_gradient import build_kernel_gradient
 from gradc.codegen.loops.rows import build_rows
 from gradc.codegen.loops.share import rebase, share
@@ -27,7 +28,11 @@ from gradc.codegen.plan.kernel_gradient import KernelGradient
 from gradc.codegen.plan.tiling import Tiling
 from gradc.codegen.plan.work import threads_of_use
 
-_BUILDERS = {RootKind.MAP: build_rows, RootKind.STRUCTURED: build_structured}
+_BUILDERS = {
+    RootKind.MAP: build_rows,
+    RootKind.STRUCTURED: build_structured,
+    RootKind.JOIN: build_join,
+}
 _CONTRACTIONS = {
     Tiling: build_contraction,
     ConvolutionTiling: build_convolution,
@@ -112,10 +117,9 @@ def _calls_again(known: _Known, mark: Fingerprint, kernel: Kernel, number: int) 
 
 def build_kernel(kernel: Kernel, plan: Plan, number: int) -> list[Built]:
     """The functions of one kernel and the arrays to call them with, in order. Only the first
-    counts as its work in reports."""
+    counts as its work in reports. There is none where nothing is left to do."""
     tiled = kernel.tiling is not None
     build = _CONTRACTIONS[type(kernel.tiling)] if tiled else _BUILDERS[kernel.kind]
-    first, *rest = build(kernel, plan, number)
-    for n, (func, args) in enumerate(rest):
-        rest[n] = (func.replace(note=replace(func.note, bytes=0, flops=0)), args)
-    return [first, *rest]
+    built = build(kernel, plan, number)
+    rest = [(f.replace(note=replace(f.note, bytes=0, flops=0)), args) for f, args in built[1:]]
+    return [*built[:1], *rest]

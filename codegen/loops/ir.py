@@ -442,6 +442,8 @@ class Slot:
         index: position among inputs or outputs; -1 otherwise.
         offset: bytes from the start of `work`, a multiple of 64; the error record is [0, 64).
         role: what functions call it; taken from the name where not given.
+        inside: the array of the work area that this one is a part of, and the element of it where
+            it begins.
     """
 
     name: str
@@ -452,6 +454,7 @@ class Slot:
     offset: int = 0
     data: np.ndarray[Any, Any] | None = None
     role: str = ""
+    inside: tuple[Slot, int] | None = None
 
     @property
     def nbytes(self) -> int:

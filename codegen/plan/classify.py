@@ -4,6 +4,7 @@
     reduce       a reduction, or a product with a vector
     contraction  a product of matrices
     structured   an eqn with loops of its own: sort, cumsum, scatter, argmax
+    join         a concatenation whose parts are written in place by those who compute them
     check        an effect
 
 and which inline values are worth computing once (`kept`): those that several computations use
@@ -14,13 +15,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import prod
 
 from gradc.codegen.loops import index as ix
 from gradc.codegen.plan import cost
 from gradc.codegen.plan.access import Walker, is_point_scatter, product_indices
+from gradc.codegen.plan.memory import ALIGNMENT
 from gradc.tracer import ops
 from gradc.tracer.graph.dims import known, known_shape
-from gradc.tracer.graph.ir import Eqn, Graph, Var
+from gradc.tracer.graph.ir import Atom, Eqn, Graph, Var
 
 
 class Kind(StrEnum):
@@ -30,6 +33,7 @@ class Kind(StrEnum):
     REDUCE = "reduce"
     CONTRACTION = "contraction"
     STRUCTURED = "structured"
+    JOIN = "join"
     CHECK = "check"
 
 
@@ -40,6 +44,7 @@ class Values:
     Attributes:
         kinds: by eqn id.
         kept: inline values that are roots of their own, with the reason.
+        parts: values that lie within a join, with the join and the element of it where they begin.
         positions: the position of every eqn, by its id.
     """
 
@@ -47,6 +52,7 @@ class Values:
     producers: dict[Var, Eqn]
     kinds: dict[int, Kind] = field(default_factory=dict)
     kept: dict[Var, str] = field(default_factory=dict)
+    parts: dict[Var, tuple[Var, int]] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
 
     def is_inline(self, var: Var) -> bool:
@@ -202,10 +208,50 @@ def _keep_below_movement(atom: object, values: Values, reason: str, lines: bool)
         if not isinstance(var, Var) or not values.is_inline(var):
             continue
         eqn = values.producers[var]
+        if eqn.prim is ops.concat and _join(eqn, values):
+            continue
         if eqn.prim.family == "movement" and not (lines and _breaks_lines(eqn)):
             stack += eqn.inputs
         elif eqn.prim.family != "creation":
             values.kept.setdefault(var, reason)
+
+
+def _join(eqn: Eqn, values: Values) -> bool:
+    """Make a join of a concatenation, if its parts lie one after the other in memory and most of
+    it can be written in place: by whoever computes a part, which is then kept there only."""
+    shape, axis = known_shape(eqn.output.type.shape), eqn.params.axis
+    if prod(shape[:axis]) != 1 or eqn.output in values.graph.outputs:
+        return False
+    parts: dict[Var, tuple[Var, int]] = {}
+    begin = placed = 0
+    for atom in eqn.inputs:
+        size = numel(atom.type.shape)
+        var = _stored_part(atom, values)
+        if var is not None and var not in parts and begin * var.type.dtype.itemsize % ALIGNMENT == 0:
+            parts[var] = eqn.output, begin
+            placed += size
+        begin += size
+    if 2 * placed < begin:
+        return False
+    values.kinds[eqn.id] = Kind.JOIN
+    values.parts |= parts
+    values.kept |= {v: "part of a concatenation" for v in parts if values.is_inline(v)}
+    return True
+
+
+def _stored_part(atom: Atom, values: Values) -> Var | None:
+    """The value computed here that `atom` is, in whatever shape; None if it lies elsewhere."""
+    while isinstance(atom, Var) and values.is_inline(atom):
+        eqn = values.producers[atom]
+        if eqn.prim is not ops.reshape:
+            break
+        atom = eqn.inputs[0]
+    eqn = values.producers.get(atom) if isinstance(atom, Var) else None
+    if eqn is None or eqn.prim.family in ("movement", "creation"):
+        return None
+    assert isinstance(atom, Var)
+    elsewhere = atom in values.parts or atom in values.graph.outputs
+    return None if elsewhere or len(eqn.outputs) != 1 else atom
 
 
 def _breaks_lines(eqn: Eqn) -> bool:

@@ -59,7 +59,9 @@ class _Reader:
         for n, c in self.constants:
             starts[n] = min(c, starts.get(n, c))
         places = tuple(c - starts[n] for n, c in self.constants)
-        how = (kernel.kind, kernel.rows, kernel.size, kernel.tasks, kernel.tiling)
+        how: Hashable = (kernel.kind, kernel.rows, kernel.size, kernel.tasks, kernel.tiling)
+        if kernel.kind is RootKind.JOIN:
+            how = how, tuple(self.is_part(read) for read in kernel.roots[0].reads)
         key = (how, roots, stages, places)
         slots = tuple(self.slots)
         return Fingerprint(key, slots, tuple(starts.get(n, 0) for n in range(len(slots))))
@@ -72,6 +74,11 @@ class _Reader:
         number = self.slot(slot)
         self.constants.append((number, at.constant))
         return number, slot.dtype.name, slot.shape, self.terms(at)
+
+    def is_part(self, read: Read) -> bool:
+        """Whether what a join reads has been written in place."""
+        inside = self.plan.places[read.leaf].inside if read.leaf in self.plan.places else None
+        return inside is not None and inside[0] is self.kernel.roots[0].slots[0]
 
     # ---- roots ----------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ class RootKind(StrEnum):
     REDUCE = "reduce"  # combine over the axes of the domain that are not kept
     CONTRACTION = "contraction"
     STRUCTURED = "structured"
+    JOIN = "join"  # what lies in parts written by others; the kernel copies what does not
     CHECK = "check"
 
 

@@ -135,7 +135,7 @@ def why_apart(root: Root, kernel: Kernel, p: Partition) -> str:
         return f"a kernel has at most {cost.MAX_ROOTS} results"
     if _too_long(kernel, root.cycles):
         return f"a loop of more than {cost.MAX_KERNEL_CYCLES} cycles would take long to compile"
-    if kernel.kind is RootKind.STRUCTURED:
+    if kernel.kind in (RootKind.STRUCTURED, RootKind.JOIN):
         return "it comes from loops of its own"
     if any(owner.exit or owner.tail for _, owner in own):
         return "it is complete only after all rows"
@@ -222,7 +222,8 @@ def _reads_of(root: Root, kernel: Kernel, p: Partition) -> list[tuple[Read, Root
 
 def fit(root: Root, kernel: Kernel, p: Partition) -> Fit | None:
     """How the root would run in this kernel."""
-    if kernel.kind is RootKind.STRUCTURED or len(kernel.roots) >= cost.MAX_ROOTS:
+    alone = kernel.kind in (RootKind.STRUCTURED, RootKind.JOIN)
+    if alone or len(kernel.roots) >= cost.MAX_ROOTS:
         return None
     if kernel.size == 0 or _too_long(kernel, root.cycles):
         return None

@@ -99,6 +99,9 @@ def _places_of_stored(
         if eqn is not None and var.name is None:
             slot.role = eqn.prim.name.removeprefix("reduce_")
             slot.name = f"{slot.role}_{names[var]}"
+    for var, (join, begin) in p.values.parts.items():
+        if join in places and var in places:
+            places[var].inside = places[join], begin
     return places
 
 

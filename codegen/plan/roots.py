@@ -22,6 +22,7 @@ _KINDS = {
     Kind.REDUCE: RootKind.REDUCE,
     Kind.CONTRACTION: RootKind.CONTRACTION,
     Kind.STRUCTURED: RootKind.STRUCTURED,
+    Kind.JOIN: RootKind.JOIN,
 }
 
 # Reasons for keeping a value that hold only if another kernel reads it.

@@ -51,7 +51,7 @@ def _dissolve(p: Partition, consumers: dict[Root, list[Root]]) -> None:
         if not _dissolvable(root, p) or len(kernels) != 1 or root.kernel in kernels:
             continue
         (kernel,) = kernels
-        if kernel is None or kernel.kind in (RootKind.CONTRACTION, RootKind.STRUCTURED):
+        if kernel is None or kernel.kind is not RootKind.MAP:
             continue
         _move(root, kernel, users, consumers, walker, p)
 
@@ -112,7 +112,7 @@ def _read_by(root: Root, users: list[Root], p: Partition) -> str:
     if user is None:
         return ""
     name = user.eqn.prim.name if user.eqn is not None else "a copy"
-    if user.kind in (RootKind.CONTRACTION, RootKind.STRUCTURED):
+    if user.kind in (RootKind.CONTRACTION, RootKind.STRUCTURED, RootKind.JOIN):
         return f", read by {name}, which has loops of its own"
     why = p.apart.get((user, root))
     return f", read by {name} in another kernel{': ' + why if why else ''}"

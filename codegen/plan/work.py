@@ -52,6 +52,8 @@ def threads_of_use(total: int) -> int:
 
 def nanoseconds(kernel: Kernel) -> float:
     """An estimate of one run on one thread."""
+    if kernel.kind is RootKind.JOIN:
+        return 0
     nbytes = kernel.bytes + sum(_stored_bytes(r) for r in kernel.roots)
     return max(nbytes / BYTES, sum(_eqn_nanoseconds(e) for e in kernel.members))
 
