@@ -200,6 +200,9 @@ def _bars(module: Module) -> list[_Bar]:
             if slot.place is Place.WORK:
                 first.setdefault(slot, (n, call.note.phase.value))
                 last[slot] = n
+    for slot in first:  # a part is there as long as the whole
+        if slot.inside is not None:
+            last[slot] = max(last[slot], last.get(slot.inside[0], 0))
     return [_Bar(slot, n, last[slot], phase) for slot, (n, phase) in first.items()]
 
 

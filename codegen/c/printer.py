@@ -245,7 +245,7 @@ class _FunctionPrinter:
 
     def transpose(self, stmt: ir.Transpose) -> None:
         helper = self.use(f"gradc_transpose_{stmt.target.dtype.short}")
-        target = self.names.pick(stmt.target, stmt.target.name, "b")
+        target = self.address(stmt.target, stmt.base)
         source = self.address(stmt.source.buffer, stmt.source.start)
         args = [target, stmt.columns, stmt.inside, source, stmt.source.row, stmt.count]
         self.line(f"{helper}({', '.join(map(str, args))});")
@@ -543,7 +543,7 @@ def _parts(s: ir.Stmt) -> tuple[list[ir.Expr], list[Index]]:
         case ir.Multiply():
             return [], [s.a.start, s.b.start]
         case ir.Transpose():
-            return [], [s.source.start]
+            return [], [s.source.start, s.base]
         case ir.Check():
             return [s.ok, s.index], [s.element]
         case _:

@@ -18,6 +18,7 @@ from gradc.codegen.loops.convolution import build_convolution
 from gradc.codegen.loops.ir import Invoke, Module, Place
 from gradc.codegen.loops.join import build_join
 from gradc.codegen.loops.kernel_gradient import build_kernel_gradient
+from gradc.codegen.loops.panel import build_panels
 from gradc.codegen.loops.rows import build_rows
 from gradc.codegen.loops.share import rebase, share
 from gradc.codegen.loops.structured import build_structured
@@ -32,6 +33,7 @@ _BUILDERS = {
     RootKind.MAP: build_rows,
     RootKind.STRUCTURED: build_structured,
     RootKind.JOIN: build_join,
+    RootKind.PANELS: build_panels,
 }
 _CONTRACTIONS = {
     Tiling: build_contraction,
@@ -118,8 +120,8 @@ def _calls_again(known: _Known, mark: Fingerprint, kernel: Kernel, number: int) 
 def build_kernel(kernel: Kernel, plan: Plan, number: int) -> list[Built]:
     """The functions of one kernel and the arrays to call them with, in order. Only the first
     counts as its work in reports. There is none where nothing is left to do."""
-    tiled = kernel.tiling is not None
-    build = _CONTRACTIONS[type(kernel.tiling)] if tiled else _BUILDERS[kernel.kind]
+    product = kernel.kind is RootKind.CONTRACTION
+    build = _CONTRACTIONS[type(kernel.tiling)] if product else _BUILDERS[kernel.kind]
     built = build(kernel, plan, number)
     rest = [(f.replace(note=replace(f.note, bytes=0, flops=0)), args) for f, args in built[1:]]
     return [*built[:1], *rest]

@@ -36,15 +36,13 @@ from gradc.codegen.loops.ir import (
     Multiply,
     Place,
     Prefetch,
-    Select,
     Slot,
-    Stmt,
     Store,
     Strided,
-    Transpose,
     call,
 )
 from gradc.codegen.loops.movement import MultiIndex
+from gradc.codegen.loops.panel import Columns, strided
 from gradc.codegen.loops.prefetch import LINE_BYTES, with_epilogue
 from gradc.codegen.plan.access import product_indices
 from gradc.codegen.plan.kernel import Kernel, Plan
@@ -52,7 +50,6 @@ from gradc.codegen.plan.tiling import Tiling, axis_groups, domain_sizes
 from gradc.tracer.graph.types import int64
 
 MULTIPLY_ROWS = 8  # that one `Multiply` takes
-RUN = 16  # elements along k copied to a panel at a time
 
 Tile = Callable[[Region, Index, list[Index], int], None]
 Opened = list[tuple[Region, str, Index, Index]]
@@ -86,6 +83,14 @@ class _Block:
     is_last: Expr
 
 
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """A panel that has been copied, from element `base` of an array on."""
+
+    buffer: Buffer
+    base: Index
+
+
 class _Contraction:
     def __init__(self, ctx: Context) -> None:
         self.ctx, self.emitter, self.kernel = ctx, ctx.emitter, ctx.kernel
@@ -101,7 +106,7 @@ class _Contraction:
         if not self.root.size:
             return self.ctx.finish()
         t = self.tiling
-        if t.scratch_size:
+        if t.scratch_size and self.kernel.panels is None:
             self.scratch = self.ctx.buffer(self.ctx.scratch("panel", t.dtype, t.scratch_size))
         self.asked = with_epilogue(self.ctx)
         if self.kernel.tasks < 2 or not self.divided():
@@ -251,11 +256,15 @@ class _Contraction:
     def panel(self, region: Region, at: _Position, start: Index) -> None:
         """All rows against the copied panel of columns from `start`."""
         t = self.tiling
+        if self.kernel.panels is not None:
+            shared = self.ctx.buffer(self.kernel.panels)
+            self.rows(region, at, start, t.nr, _Panel(shared, start * prod(t.k)))
+            return
         buffer = self.scratch
         assert buffer is not None
         if not t.blocked:
             self.pack(region, at, start, buffer, ix.const(0), prod(t.k))
-            self.rows(region, at, start, t.nr, buffer)
+            self.rows(region, at, start, t.nr, _Panel(buffer, ix.const(0)))
             return
         self.clear_partial(region, buffer)
         full = t.k[0] - t.k[0] % t.k_block
@@ -271,89 +280,14 @@ class _Contraction:
     def pack(
         self, region: Region, at: _Position, start: Index, panel: Buffer, k0: Index, count: int
     ) -> None:
-        """panel[k][j] = b[k0 + k, start + j]; columns past the end are zero. Where b lies along k,
-        it is read in short runs along k."""
-        nr = self.tiling.nr
-        if self.tiling.along_k and self.transposed(region, at, start, panel, k0, count):
-            return
-        if self.tiling.along_k and count > RUN:
-            main = count - count % RUN
-            body, run, name = self.emitter.loop(region, "run", 0, main, RUN)
-            self.pack_run(body, at, start, panel, k0, run, RUN)
-            self.emitter.close(body, name, 0, main, RUN)
-            if count > main:
-                self.pack_run(region, at, start, panel, k0, ix.const(main), count - main)
-            return
-        body, k, k_name = self.emitter.loop(region, "k", 0, count)
-        inner, j, j_name = self.emitter.loop(body, "j", 0, nr)
-        self.emitter.body(inner, [self.packed(at, start, panel, k0, k, j)])
-        self.emitter.close(inner, j_name, 0, nr, mode=Mode.SIMD)
-        self.emitter.close(body, k_name, 0, count)
-
-    def transposed(
-        self, region: Region, at: _Position, start: Index, panel: Buffer, k0: Index, count: int
-    ) -> bool:
-        """The panel as a matrix turned, if that is what it is; the last one may be cut short."""
+        """Copy the columns from `start` into the panel."""
         t = self.tiling
-        if not t.dtype.is_float or t.nr % 8:
-            return False
-        full, left = divmod(t.n[-1], t.nr)
-        if start.is_constant:
-            columns = min(t.nr, t.n[-1] - start.constant)
-            found = self.transpose(at, start, panel, k0, count, columns)
-            region.stmts += found
-            return bool(found)
-        if not left:
-            found = self.transpose(at, start, panel, k0, count, t.nr)
-            region.stmts += found
-            return bool(found)
-        inside = ix.minimum(start, ix.const((full - 1) * t.nr))
-        main = self.transpose(at, inside, panel, k0, count, t.nr)
-        last = self.transpose(at, ix.const(full * t.nr), panel, k0, count, left)
-        if main and last:
-            is_full = call("lt", At(start), Const(full * t.nr, int64))
-            region.stmts.append(If(is_full, main, last))
-        return bool(main and last)
 
-    def transpose(
-        self, at: _Position, start: Index, panel: Buffer, k0: Index, count: int, columns: int
-    ) -> tuple[Stmt, ...]:
-        j, k = ix.var("tile j", columns), ix.var("tile k", count)
-        place = _Position(at.batch, [], [*at.n, start + j])
-        source = strided(self.operand(1, place, self.along(k0 + k)), j, k)
-        if source is None or source.step != 1:
-            return ()
-        return (Transpose(panel, self.tiling.nr, columns, source, count),)
+        def element(column: Index, k: Index) -> Expr:
+            return self.operand(1, _Position(at.batch, [], [*at.n, column]), self.along(k))
 
-    def pack_run(
-        self,
-        region: Region,
-        at: _Position,
-        start: Index,
-        panel: Buffer,
-        k0: Index,
-        first: Index,
-        count: int,
-    ) -> None:
-        nr = self.tiling.nr
-        body, j, j_name = self.emitter.loop(region, "j", 0, nr)
-        inner, k, k_name = self.emitter.loop(body, "k", 0, count)
-        self.emitter.body(inner, [self.packed(at, start, panel, k0, first + k, j)])
-        self.emitter.close(inner, k_name, 0, count, mode=Mode.SIMD)
-        self.emitter.close(body, j_name, 0, nr)
-
-    def packed(
-        self, at: _Position, start: Index, panel: Buffer, k0: Index, k: Index, j: Index
-    ) -> Stmt:
-        t = self.tiling
-        column = start + j
-        inside = ix.minimum(column, ix.const(t.n[-1] - 1))
-        value = self.operand(1, _Position(at.batch, [], [*at.n, inside]), self.along(k0 + k))
-        if inside is not column:
-            within = call("lt", At(column), Const(t.n[-1], int64))
-            zero = Const(0.0 if t.dtype.is_float else 0, t.dtype)
-            value = self.ctx.expressions.intern(Select(within, value, zero))
-        return Store(panel, k * t.nr + j, value)
+        matrix = Columns(self.ctx, element, t.n[-1], t.nr, t.along_k, t.dtype)
+        matrix.pack(region, start, panel, ix.const(0), k0, count)
 
     def along(self, flat: Index) -> MultiIndex:
         """Indices along the contracted axes at a position in all of k."""
@@ -363,7 +297,7 @@ class _Contraction:
     # ---- rows and tiles -------------------------------------------------------------------------
 
     def rows(
-        self, region: Region, at: _Position, start: Index, nr: int, panel: Buffer | None
+        self, region: Region, at: _Position, start: Index, nr: int, panel: _Panel | None
     ) -> None:
         """Every row of the result against `nr` columns."""
 
@@ -418,7 +352,7 @@ class _Contraction:
         start: Index,
         mr: int,
         nr: int,
-        panel: Buffer | None,
+        panel: _Panel | None,
         block: tuple[Index, int] | None,
     ) -> Buffer:
         """The tile's sums over k (over one block of it)."""
@@ -437,7 +371,7 @@ class _Contraction:
         row = _Position(at.batch, [*at.m[:-1], at.m[-1] + i], [])
         a = self.operand(0, row, self.along(k0 + k))
         if panel is not None:
-            b: Expr = Load(panel, k * nr + j)
+            b: Expr = Load(panel.buffer, panel.base + k * nr + j)
         else:
             b = self.operand(1, _Position(at.batch, [], [*at.n, start + j]), self.along(k0 + k))
         b = self.ctx.expressions.intern(b)
@@ -448,7 +382,7 @@ class _Contraction:
         return acc
 
     def whole_tile(
-        self, at: _Position, start: Index, acc: Buffer, k0: Index, count: int, panel: Buffer | None
+        self, at: _Position, start: Index, acc: Buffer, k0: Index, count: int, panel: _Panel | None
     ) -> Multiply | None:
         """The tile as one statement, where its operands are matrices in memory."""
         mr, nr = acc.shape
@@ -459,7 +393,7 @@ class _Contraction:
         row = _Position(at.batch, [*at.m[:-1], at.m[-1] + i], [])
         a = strided(self.operand(0, row, along), i, k)
         if panel is not None:
-            b: Strided | None = Strided(panel, ix.const(0), 1, nr)
+            b: Strided | None = Strided(panel.buffer, panel.base, 1, nr)
         else:
             column = _Position(at.batch, [], [*at.n, start + j])
             b = strided(self.operand(1, column, along), j, k)
@@ -555,7 +489,8 @@ class _Contraction:
 
         def tile(body: Region, m: Index, outer: list[Index], mr: int) -> None:
             here = _Position(at.batch, [*outer, m], at.n)
-            acc = self.accumulate(body, here, start, mr, nr, buffer, (k0, count))
+            panel = _Panel(buffer, ix.const(0))
+            acc = self.accumulate(body, here, start, mr, nr, panel, (k0, count))
 
             def add(region: Region, i: Index, j: Index) -> None:
                 place = self.partial_row(outer, m + i) + j
@@ -574,14 +509,3 @@ class _Contraction:
             self.epilogue(body, here, start, mr, nr, buffer, nr, base)
 
         self.row_tiles(region, tile)
-
-
-def strided(e: Expr, i: Index, k: Index) -> Strided | None:
-    """`e` as element (i, k) of a matrix in memory."""
-    if not isinstance(e, Load):
-        return None
-    if not all(isinstance(a, ix.Var) for a, _ in e.index.terms):
-        return None
-    row, step = (ix.stride(e.index, v.terms[0][0]) if v.terms else 0 for v in (i, k))
-    assert row is not None and step is not None
-    return Strided(e.buffer, e.index - i * row - k * step, row, step)

@@ -113,7 +113,7 @@ class _Reader:
                 sums = self.number(s.sums), s.rows, s.columns, s.count
                 return "multiply", sums, self.strided(s.a), self.strided(s.b)
             case Transpose():
-                target = self.number(s.target), s.columns, s.inside, s.count
+                target = self.number(s.target), self.index(s.base), s.columns, s.inside, s.count
                 return "transpose", target, self.strided(s.source)
             case Comment():
                 return ()

@@ -318,14 +318,15 @@ class Multiply:
 
 @dataclass(frozen=True, slots=True)
 class Transpose:
-    """`target[k * columns + j] = source(j, k)` for k < count, where j < inside; 0 in the columns
-    behind. Along k the source is contiguous: its `step` is 1."""
+    """`target[base + k * columns + j] = source(j, k)` for k < count, where j < inside; 0 in the
+    columns behind. Along k the source is contiguous: its `step` is 1."""
 
     target: Buffer
     columns: int
     inside: int
     source: Strided
     count: int
+    base: Index
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from math import prod
 
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.context import Built, Context
-from gradc.codegen.loops.contraction import strided
 from gradc.codegen.loops.division import Division, close_tasks, divide, open_tasks
 from gradc.codegen.loops.emit import Region, add_parts, nested, tiled
 from gradc.codegen.loops.epilogue import Epilogue
@@ -22,24 +21,20 @@ from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import (
     Accumulate,
     Alloc,
-    At,
     Buffer,
     Const,
     Expr,
     Load,
     Mode,
     Place,
-    Select,
     Slot,
     Store,
-    Transpose,
-    call,
 )
+from gradc.codegen.loops.panel import Columns, strided
 from gradc.codegen.plan.access import product_indices
 from gradc.codegen.plan.kernel import Kernel, Plan
 from gradc.codegen.plan.kernel_gradient import KernelGradient
 from gradc.tracer.graph.ir import Eqn
-from gradc.tracer.graph.types import int64
 
 
 def build_kernel_gradient(kernel: Kernel, plan: Plan, number: int) -> list[Built]:
@@ -112,25 +107,16 @@ class _Sums:
     def pack(self, region: Region, n: Index, group: Index, vector: Index) -> None:
         """panel[place][j] = feature j of the vector there; 0 behind the last feature."""
         t = self.tiling
-        count, left = prod(t.within), t.features % t.lanes
-        j, k = ix.var("lane j", t.lanes), ix.var("place k", count)
-        source = strided(self.second(n, group, vector * t.lanes + j, k), j, k)
-        whole = left == 0 or t.vectors == 1
-        if whole and source is not None and source.step == 1 and t.lanes % 8 == 0:
-            columns = left or t.lanes
-            region.stmts.append(Transpose(self.panel, t.lanes, columns, source, count))
-            return
-        body, k, name = self.emitter.loop(region, "k", 0, count)
-        lanes, j, j_name = self.emitter.loop(body, "j", 0, t.lanes)
-        feature = vector * t.lanes + j
-        inside = ix.minimum(feature, ix.const(t.features - 1))
-        value = self.second(n, group, inside, k)
-        if inside is not feature:
-            within = call("lt", At(feature), Const(t.features, int64))
-            value = self.ctx.expressions.intern(Select(within, value, Const(0.0, t.dtype)))
-        self.emitter.body(lanes, [Store(self.panel, k * t.lanes + j, value)])
-        self.emitter.close(lanes, j_name, 0, t.lanes, mode=Mode.SIMD)
-        self.emitter.close(body, name, 0, count)
+
+        def element(feature: Index, place: Index) -> Expr:
+            return self.second(n, group, feature, place)
+
+        j, k = ix.var("lane j", t.lanes), ix.var("place k", prod(t.within))
+        source = strided(element(vector * t.lanes + j, k), j, k)
+        along = source is not None and source.step == 1
+        matrix = Columns(self.ctx, element, t.features, t.lanes, along, t.dtype)
+        start, base = vector * t.lanes, ix.const(0)
+        matrix.pack(region, start, self.panel, base, ix.const(0), prod(t.within))
 
     def second(self, n: Index, group: Index, feature: Index, place: Index) -> Expr:
         t = self.tiling

@@ -134,7 +134,7 @@ def _live_stmt(s: Stmt, uses: Uses, read: set[Buffer]) -> Stmt | None:
 
 def _transposed(s: Transpose, uses: Uses) -> None:
     uses.buffers.add(s.source.buffer)
-    uses.index(s.source.start)
+    uses.index(s.source.start, s.base)
 
 
 def _multiplied(s: Multiply, uses: Uses) -> None:

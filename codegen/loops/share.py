@@ -141,6 +141,8 @@ def touched(body: Iterable[Stmt]) -> Iterator[tuple[Buffer, Index]]:
                 yield from _corners(s.a, s.rows, s.count)
                 yield from _corners(s.b, s.columns, s.count)
             case Transpose():
+                yield s.target, s.base
+                yield s.target, s.base + (s.count * s.columns - 1)
                 yield from _corners(s.source, s.inside, s.count)
         yield from _loads(expressions)
 
@@ -199,7 +201,8 @@ class Rewriting:
             case Multiply():
                 return replace(s, a=self.strided(s.a), b=self.strided(s.b))
             case Transpose():
-                return replace(s, source=self.strided(s.source))
+                base = s.base - self.offset(s.target)
+                return replace(s, source=self.strided(s.source), base=base)
             case Prefetch():
                 return replace(s, index=s.index - self.offset(s.buffer))
             case Alloc() | Comment():

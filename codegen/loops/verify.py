@@ -203,7 +203,8 @@ class _Verifier:
                     self.place(x.buffer, x.start + i * x.row + k * x.step)
 
     def transpose(self, s: Transpose) -> None:
-        self.written(s.target, ix.const(s.count * s.columns - 1))
+        self.written(s.target, s.base)
+        self.written(s.target, s.base + (s.count * s.columns - 1))
         self.require(s.source.step == 1, f"{s.source.buffer.name}: not contiguous along k")
         self.require(0 < s.inside <= s.columns, f"{s.target.name}: {s.inside} columns inside")
         self.place(s.source.buffer, s.source.start)

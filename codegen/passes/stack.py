@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 from gradc.codegen.passes.rewrite import next_eqn_id
@@ -212,7 +213,9 @@ class _Weaver:
         )  # fmt: skip
         first = sum(p.type.shape[0] for p in parts)  # type: ignore[misc]
         shape = (first, *parts[0].type.shape[1:])
-        return rows if rows.type.shape == shape else self.put(at, like, ops.reshape, rows, shape=shape)
+        if rows.type.shape == shape:
+            return rows
+        return self.put(at, like, ops.reshape, rows, shape=shape)
 
     def add_up(self, items: list[tuple[int, Atom]], root: Eqn) -> None:
         """Add the items in their order; the last sum is what `root` gave."""
@@ -322,4 +325,4 @@ def _rows(eqn: Eqn) -> int:
 
 def _adjacent(views: Sequence[_View]) -> bool:
     """Whether each view begins where the one before it ends, in the same array."""
-    return all(a.source is b.source and a.stop == b.start for a, b in zip(views, views[1:]))
+    return all(a.source is b.source and a.stop == b.start for a, b in pairwise(views))

@@ -227,7 +227,8 @@ def _join(eqn: Eqn, values: Values) -> bool:
     for atom in eqn.inputs:
         size = numel(atom.type.shape)
         var = _stored_part(atom, values)
-        if var is not None and var not in parts and begin * var.type.dtype.itemsize % ALIGNMENT == 0:
+        at = begin * eqn.output.type.dtype.itemsize
+        if var is not None and var not in parts and at % ALIGNMENT == 0:
             parts[var] = eqn.output, begin
             placed += size
         begin += size

@@ -41,6 +41,7 @@ class RootKind(StrEnum):
     CONTRACTION = "contraction"
     STRUCTURED = "structured"
     JOIN = "join"  # what lies in parts written by others; the kernel copies what does not
+    PANELS = "panels"  # the right operand of several products, laid out for them
     CHECK = "check"
 
 
@@ -130,6 +131,7 @@ class Kernel:
         reads: the arrays read from outside.
         cycles: what its roots cost together at one element.
         tiling: how a contraction runs.
+        panels: where its right operand has been laid out for it.
         tasks: about how many pieces it should be divided into.
     """
 
@@ -144,6 +146,7 @@ class Kernel:
     bytes: int = 0
     flops: int = 0
     tiling: Tiling | ConvolutionTiling | KernelGradient | None = None
+    panels: Slot | None = None
     tasks: int = 1
     cycles: int = 0
 
@@ -159,6 +162,8 @@ class Kernel:
     @property
     def title(self) -> str:
         """The primitives computed, in order, each once: `dot_general + add + maximum`."""
+        if self.kind is RootKind.PANELS:
+            return "panels"
         names = dict.fromkeys(
             e.prim.name for e in self.members if e.prim.family not in ("movement", "creation")
         )

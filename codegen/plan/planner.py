@@ -17,6 +17,7 @@ from gradc.codegen.plan.access import Walker
 from gradc.codegen.plan.classify import Values, classify
 from gradc.codegen.plan.convolution import choose_convolution
 from gradc.codegen.plan.kernel import Plan, RootKind, Stage
+from gradc.codegen.plan.panels import share_panels
 from gradc.codegen.plan.partition import Partition, partition
 from gradc.codegen.plan.roots import collect, walk
 from gradc.codegen.plan.schedule import Schedule, output_positions, schedule
@@ -47,6 +48,7 @@ def plan_graph(graph: Graph) -> Plan:
             kernel.tiling = (
                 choose_convolution(root) if windows else choose_tiling(root, kernel.roots[1:])
             )
+    share_panels(s)
     shared_ns = plan_tasks(s.kernels)
     names = graph_names(graph)
     places = _places(p, s, stored, names)

@@ -54,6 +54,8 @@ def nanoseconds(kernel: Kernel) -> float:
     """An estimate of one run on one thread."""
     if kernel.kind is RootKind.JOIN:
         return 0
+    if kernel.kind is RootKind.PANELS:
+        return 2 * kernel.bytes / BYTES
     nbytes = kernel.bytes + sum(_stored_bytes(r) for r in kernel.roots)
     return max(nbytes / BYTES, sum(_eqn_nanoseconds(e) for e in kernel.members))
 

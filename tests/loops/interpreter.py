@@ -188,11 +188,12 @@ class Interpreter:
 
     def do_transpose(self, s: ir.Transpose) -> None:
         source, start = self.memory[s.source.buffer], self.index(s.source.start)
+        base = self.index(s.base)
         for j in range(s.columns):
             for k in range(s.count):
                 at = start + j * s.source.row + k * s.source.step
                 value = source.read(at) if j < s.inside else np.zeros((), s.target.dtype.numpy)
-                self.memory[s.target].write(k * s.columns + j, value)
+                self.memory[s.target].write(base + k * s.columns + j, value)
 
     def do_check(self, s: ir.Check) -> None:
         if not self.expr(s.ok):
