@@ -149,9 +149,10 @@ def _place_shared(calls: Sequence[Invoke]) -> int:
     offsets, total = assign([Lifetime(s.nbytes, first[s], last[s]) for s in slots])
     for slot, offset in zip(slots, offsets, strict=True):
         slot.offset = RECORD_BYTES + offset
-    for slot in {s for call in calls for s in call.args if s.inside is not None}:
-        whole, begin = slot.inside
-        slot.offset = whole.offset + begin * slot.dtype.itemsize
+    for slot in {s for call in calls for s in call.args}:
+        if slot.inside is not None:
+            whole, begin = slot.inside
+            slot.offset = whole.offset + begin * slot.dtype.itemsize
     return total
 
 

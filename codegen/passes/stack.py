@@ -23,6 +23,7 @@ from math import prod
 
 from gradc.codegen.passes.rewrite import next_eqn_id
 from gradc.tracer import ops
+from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.ir import NO_PARAMS, Atom, Eqn, Graph, Params, Var
 from gradc.tracer.ops.primitive import Primitive
 
@@ -211,7 +212,7 @@ class _Weaver:
             at, like, ops.slice, source, start=(views[0].start, *(0 for _ in rest)),
             stop=(views[-1].stop, *rest), step=(1,) * source.type.ndim,
         )  # fmt: skip
-        first = sum(p.type.shape[0] for p in parts)  # type: ignore[misc]
+        first = sum(known_shape(p.type.shape)[0] for p in parts)
         shape = (first, *parts[0].type.shape[1:])
         if rows.type.shape == shape:
             return rows
@@ -263,7 +264,7 @@ class _Weaver:
         product = self.put(at, first, ops.dot_general, left, first.inputs[1], **first.params)
         rest, start = product.type.shape[1:], 0
         for eqn in run:
-            stop = start + eqn.output.type.shape[0]  # type: ignore[operator]
+            stop = start + known_shape(eqn.output.type.shape)[0]
             params = Params(
                 start=(start, *(0 for _ in rest)), stop=(stop, *rest), step=(1,) * (1 + len(rest))
             )
@@ -300,13 +301,14 @@ def _is_stackable(eqn: Eqn) -> bool:
         return False
     if not _is_fixed(*eqn.inputs):
         return False
-    k, size = _summed(eqn), prod(eqn.output.type.shape)
-    return k < ENOUGH and sum(prod(a.type.shape) for a in eqn.inputs) <= size
+    size = prod(known_shape(eqn.output.type.shape))
+    stacks = sum(prod(known_shape(a.type.shape)) for a in eqn.inputs)
+    return _summed(eqn) < ENOUGH and stacks <= size
 
 
 def _summed(eqn: Eqn) -> int:
-    shape = eqn.inputs[0].type.shape
-    return prod(shape[a] for a in eqn.params.contract[0])  # type: ignore[misc]
+    shape = known_shape(eqn.inputs[0].type.shape)
+    return prod(shape[a] for a in eqn.params.contract[0])
 
 
 def _has_rows(eqn: Eqn) -> bool:
@@ -318,9 +320,9 @@ def _has_rows(eqn: Eqn) -> bool:
 
 
 def _rows(eqn: Eqn) -> int:
-    left = eqn.inputs[0].type.shape
+    left = known_shape(eqn.inputs[0].type.shape)
     taken = eqn.params.contract[0]
-    return prod(d for a, d in enumerate(left) if a not in taken)  # type: ignore[misc]
+    return prod(d for a, d in enumerate(left) if a not in taken)
 
 
 def _adjacent(views: Sequence[_View]) -> bool:

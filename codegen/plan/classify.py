@@ -247,12 +247,12 @@ def _stored_part(atom: Atom, values: Values) -> Var | None:
         if eqn.prim is not ops.reshape:
             break
         atom = eqn.inputs[0]
-    eqn = values.producers.get(atom) if isinstance(atom, Var) else None
-    if eqn is None or eqn.prim.family in ("movement", "creation"):
+    maker = values.producers.get(atom) if isinstance(atom, Var) else None
+    if maker is None or maker.prim.family in ("movement", "creation"):
         return None
     assert isinstance(atom, Var)
     elsewhere = atom in values.parts or atom in values.graph.outputs
-    return None if elsewhere or len(eqn.outputs) != 1 else atom
+    return None if elsewhere or len(maker.outputs) != 1 else atom
 
 
 def _breaks_lines(eqn: Eqn) -> bool:

@@ -62,9 +62,8 @@ class _Reader:
         how: Hashable = (kernel.kind, kernel.rows, kernel.size, kernel.tasks, kernel.tiling)
         if kernel.kind is RootKind.JOIN:
             how = how, tuple(self.is_part(read) for read in kernel.roots[0].reads)
-        key = (how, roots, stages, places)
-        if kernel.panels is not None:
-            key = (*key, self.touch(kernel.panels, ix.const(0)))
+        panels = self.touch(kernel.panels, ix.const(0)) if kernel.panels is not None else None
+        key = (how, roots, stages, places, panels)
         slots = tuple(self.slots)
         return Fingerprint(key, slots, tuple(starts.get(n, 0) for n in range(len(slots))))
 
