@@ -31,6 +31,8 @@ from gradc.tracer.graph.types import TensorType
 from gradc.tracer.rules.failures import called_name, shown_operands
 
 FOLDER = Path(__file__).parent
+# Pairs of arrays whose comparison is worth vectorising.
+MANY_PAIRS = 512
 TEMPLATES = ("interface.h", "run_serial.c", "run_threads.c", "entry.c")
 _COMMENT_OR_STRING = re.compile(r"/\*.*?\*/|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
 
@@ -232,6 +234,8 @@ class _Emitter:
         run = self.run()
         tables = self.tables()
         entry = self.fill("entry.c").rstrip()
+        if len(self.inputs) * len(self.outputs) >= MANY_PAIRS:
+            entry = entry.replace("gradc_overlaps(", "gradc_overlaps_of_many(")
         for helper in re.findall(r"\b(?:gradc|GRADC)_(?!EXPORT)\w+", f"{run}\n{entry}"):
             self.printer.use(helper)
         helpers = needed(self.printer.helpers)

@@ -36,8 +36,10 @@ from gradc.codegen.loops.ir import (
     Store,
     call,
 )
+from gradc.codegen.pipeline import lower_c
 from gradc.tracer.errors import ArgumentError
 from gradc.tracer.graph.ir import NO_PARAMS, Eqn, Graph, Phase, Var
+from gradc.tracer.graph.parser import parse_graph
 from gradc.tracer.graph.source import Location
 from gradc.tracer.graph.types import DType, TensorType, float32, int64
 from gradc.tracer.ops import indexing
@@ -185,6 +187,24 @@ def test_overlaps(built: Program) -> None:
     inside_work = built.work[64:].view(np.float32)
     assert built.call([rows, w], [loss, inside_work]) == 3
     assert built.call([rows, inside_work], [loss, w]) == 3
+
+
+@pytest.mark.parametrize("n", [3, 40])
+def test_overlaps_of_many(build: Build, n: int) -> None:
+    """Few pairs of arrays are compared one by one, many by vectorised code."""
+    names = [f"x{i}" for i in range(n)]
+    eqns = [f"y{i}: f32[4] = neg({x})" for i, x in enumerate(names)]
+    results = ", ".join(f"y{i}: f32[4]" for i in range(n))
+    head = f"graph f({', '.join(f'{x}: f32[4]' for x in names)})"
+    module = lower_c(parse_graph("\n".join([head, "forward", *eqns, f"return {results}"])))
+    assert ("gradc_overlaps_of_many" in module.source) == (n == 40)
+    many = Program(module, build(module.source, *FLAGS))
+    memory = np.zeros((2 * n, 16), np.float32)
+    given, made = [*memory[:n, :4]], [*memory[n:, :4]]
+    assert many.call(given, made) == 0
+    for other in (given[0], given[n - 1], made[0], memory[0, 3:7]):
+        assert many.call(given, [*made[:-1], other]) == 3
+    assert many.call(given, [*made[:-1], memory[0, 4:8]]) == 0
 
 
 def test_options(built: Program) -> None:

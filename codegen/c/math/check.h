@@ -36,7 +36,7 @@ GRADC_COLD void gradc_fail(gradc_record *record, int64_t kind, int64_t eqn, int6
 }
 
 /* how many of b's n arrays share a byte with a */
-GRADC_APART int64_t gradc_overlaps(const void *a, size_t a_bytes, const void *const *b,
+GRADC_INLINE int64_t gradc_sharing(const void *a, size_t a_bytes, const void *const *b,
                                    const size_t *b_bytes, int64_t n)
 {
     const uintptr_t start = (uintptr_t)a;
@@ -46,6 +46,19 @@ GRADC_APART int64_t gradc_overlaps(const void *a, size_t a_bytes, const void *co
         count += (start < other + b_bytes[i]) & (other < start + a_bytes) & (b_bytes[i] > 0);
     }
     return a_bytes > 0 ? count : 0;
+}
+
+GRADC_APART int64_t gradc_overlaps(const void *a, size_t a_bytes, const void *const *b,
+                                   const size_t *b_bytes, int64_t n)
+{
+    return gradc_sharing(a, a_bytes, b, b_bytes, n);
+}
+
+/* the same, vectorised: for programs of many arrays, whose pairs are more by far */
+GRADC_SHARED int64_t gradc_overlaps_of_many(const void *a, size_t a_bytes, const void *const *b,
+                                            const size_t *b_bytes, int64_t n)
+{
+    return gradc_sharing(a, a_bytes, b, b_bytes, n);
 }
 
 /* how many of n arrays with elements are NULL or not aligned to their elements */
