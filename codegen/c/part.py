@@ -58,9 +58,11 @@ class Layout:
         self.threaded = module.threads > 1
         self.most_threads = module.threads
         self.default_threads = min(module.threads, DEFAULT_THREADS)
-        self.counters = sum(c.func.tasks > 0 for c in module.calls) if self.threaded else 0
+        self.counters = sum(_takes(c) for c in module.calls) if self.threaded else 0
         by_segment = groupby(module.calls, key=lambda c: c.segment)
-        self.units = [1 + sum(c.func.tasks for c in calls) for _, calls in by_segment]
+        self.units = [
+            1 + sum(c.func.tasks for c in calls if _takes(c)) for _, calls in by_segment
+        ]
         self.shared_bytes = max(module.work_bytes, record_bytes)
         if self.threaded or module.private_bytes:
             self.shared_bytes = _lines(self.shared_bytes)
@@ -95,6 +97,7 @@ class PartPrinter:
         self.scope = Names(taken=PART_NAMES, outer=printer.file_scope)
         self.fails = any(f.fails for f in module.funcs)
         self.order = {slot: n for n, slot in enumerate(module.slots)}
+        self.key: tuple[object, ...] = ()  # of the group of calls that was met last
 
     def text(self, name: str) -> str:
         """The function `<name>_part`; of long programs in pieces, since compilers take more than
@@ -215,17 +218,25 @@ class PartPrinter:
             kernel += calls[0].func.tasks > 0
 
     def group(self, item: tuple[int, ir.Invoke]) -> tuple[object, ...]:
-        """Calls that stand together: by one thread, of one phase, not across the commit point."""
+        """Calls that stand together: by one thread, of one phase, not across the commit point; or
+        of one chain."""
         number, call = item
+        if call.chained:
+            return self.key
         alone = number if call.func.tasks or not self.layout.threaded else -1
-        return call.segment, call.note.phase, number >= self.module.commit, alone
+        self.key = call.segment, call.note.phase, number >= self.module.commit, alone
+        return self.key
 
     def run(self, calls: Sequence[ir.Invoke], kernel: int) -> Iterator[str]:
         first = calls[0]
         if first.func.tasks:
             take, tasks = self.printer.use("gradc_take"), first.func.tasks
-            yield (f"    for (gradc_turn t = {{0, 0}}; {take}(team, {kernel}, {tasks}, &t);)")
-            yield from self.call(first, " " * 8)
+            head = f"    for (gradc_turn t = {{0, 0}}; {take}(team, {kernel}, {tasks}, &t);)"
+            yield head + (" {" if len(calls) > 1 else "")
+            for call in calls:
+                yield from self.call(call, " " * 8)
+            if len(calls) > 1:
+                yield "    }"
         elif not self.layout.threaded or len(calls) == 1:
             head = "    if (team->tid == 0) " if self.layout.threaded else "    "
             yield from self.call(first, head)
@@ -245,6 +256,11 @@ class PartPrinter:
         if call.func.tasks:
             arguments.append("t.task")
         return wrap_list(f"{head}{self.functions[call.func]}(", arguments or [""], ");")
+
+
+def _takes(call: ir.Invoke) -> bool:
+    """Whether it has tasks of its own to hand out."""
+    return call.func.tasks > 0 and not call.chained
 
 
 def _pieces(runs: Sequence[_Run]) -> list[list[_Run]]:

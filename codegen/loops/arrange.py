@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from gradc.codegen.loops.ir import Invoke, Place, Slot
-from gradc.codegen.plan.memory import ALIGNMENT, Lifetime, aligned, assign
+from gradc.codegen.plan.memory import ALIGNMENT, Lifetime, assign
 
 RECORD_BYTES = 64
 # Segments that a call may be moved ahead of those before it.
@@ -73,15 +73,27 @@ def _segmented(calls: Sequence[Invoke], commit: int, aliases: dict[int, int]) ->
     state = _State(calls, aliases)
     floor = latest = 0
     placed: list[Invoke] = []
-    for n, call in enumerate(calls):
-        if n == commit > 0:  # every thread must know of failures before state is written
+    for group in chains(calls):
+        if len(placed) == commit > 0:  # every thread must know of failures before state is written
             floor = latest = latest + 1
-        segment = max(state.earliest(call), floor, latest - AHEAD)
-        state.note(call, segment)
+        segment = max(*map(state.earliest, group), floor, latest - AHEAD)
+        for call in group:
+            state.note(call, segment)
+            placed.append(replace(call, segment=segment))
         latest = max(latest, segment)
-        placed.append(replace(call, segment=segment))
     # The first thread begins with what it does alone; the others help it with its share then.
     return sorted(placed, key=lambda c: (c.segment, c.func.tasks > 0))
+
+
+def chains(calls: Iterable[Invoke]) -> list[list[Invoke]]:
+    """The calls, those of a chain together."""
+    groups: list[list[Invoke]] = []
+    for call in calls:
+        if call.chained:
+            groups[-1].append(call)
+        else:
+            groups.append([call])
+    return groups
 
 
 class _State:
@@ -157,15 +169,18 @@ def _place_shared(calls: Sequence[Invoke]) -> int:
 
 
 def _place_private(calls: Sequence[Invoke]) -> int:
-    """Offsets of the arrays that a thread has for itself during one call."""
+    """Offsets of the arrays that a thread has for itself during one call or a chain of them."""
     most = 0
-    for call in calls:
-        offset = 0
-        for slot in call.args:
-            if slot.place is Place.PRIVATE:
-                slot.offset = offset
-                offset += aligned(slot.nbytes)
-        most = max(most, offset)
+    for group in chains(calls):
+        spans: dict[Slot, list[int]] = {}
+        for n, call in enumerate(group):
+            for slot in call.args:
+                if slot.place is Place.PRIVATE:
+                    spans.setdefault(slot, [n, n])[1] = n
+        offsets, total = assign([Lifetime(s.nbytes, *span) for s, span in spans.items()])
+        for slot, offset in zip(spans, offsets, strict=True):
+            slot.offset = offset
+        most = max(most, total)
     return most
 
 

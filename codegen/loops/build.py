@@ -22,6 +22,7 @@ from gradc.codegen.loops.panel import build_panels
 from gradc.codegen.loops.rows import build_rows
 from gradc.codegen.loops.share import rebase, share
 from gradc.codegen.loops.structured import build_structured
+from gradc.codegen.loops.window import chained
 from gradc.codegen.plan.convolution import ConvolutionTiling
 from gradc.codegen.plan.fingerprint import Fingerprint, fingerprint
 from gradc.codegen.plan.kernel import Kernel, Plan, RootKind
@@ -76,19 +77,19 @@ class _Known:
 def _calls(plan: Plan) -> tuple[list[Invoke], int]:
     """The calls in the plan's order, and how many of them come before the commit point."""
     known: dict[Hashable, _Known] = {}
-    calls: list[Invoke] = []
+    calls: list[tuple[Kernel, Invoke]] = []
     commit = 0
     for number, kernel in enumerate(plan.kernels):
         mark = fingerprint(kernel, plan)
         if mark.key in known:
-            calls += _calls_again(known[mark.key], mark, kernel, number)
+            made = _calls_again(known[mark.key], mark, kernel, number)
         else:
-            first = tuple(_first_call(b) for b in build_kernel(kernel, plan, number))
-            known[mark.key] = _Known(mark, first)
-            calls += first
+            made = [_first_call(b) for b in build_kernel(kernel, plan, number)]
+            known[mark.key] = _Known(mark, tuple(made))
+        calls += [(kernel, call) for call in made]
         if number < plan.commit:
             commit = len(calls)
-    return calls, commit
+    return chained(calls, plan), commit
 
 
 def _first_call(built: Built) -> Invoke:

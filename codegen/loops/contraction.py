@@ -19,7 +19,7 @@ from math import prod
 
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.context import Built, Context
-from gradc.codegen.loops.division import close_tasks, divide, open_tasks
+from gradc.codegen.loops.division import Division, by_cells, close_tasks, divide, open_tasks
 from gradc.codegen.loops.emit import Region, add_parts, tiled
 from gradc.codegen.loops.epilogue import Epilogue
 from gradc.codegen.loops.index import Index
@@ -173,15 +173,20 @@ class _Contraction:
         """Tasks over products of the batch, panels of columns and blocks of rows; False where that
         is one."""
         t = self.tiling
-        rows = t.rows_of_task(self.kernel.tasks) if len(t.m) == 1 else t.m[-1]
+        chain = self.kernel.chain
+        whole = chain is not None or len(t.m) > 1
+        rows = t.m[-1] if whole else t.rows_of_task(self.kernel.tasks)
         blocks = -(-t.m[-1] // rows)
         inner = (blocks, t.panels) if t.sweeps else (t.panels, blocks)
         sizes = (*t.batch, *t.n[:-1], *inner)
-        division = divide(sizes, self.kernel.tasks)
+        if chain is not None:
+            division: Division | None = by_cells(sizes, chain.cells)
+        else:
+            division = divide(sizes, self.kernel.tasks)
         if division is None:
             return False
         region, task, name = open_tasks(self.emitter, division.tasks)
-        variables = division.position(self.emitter, region, task)
+        variables = division.position(self.emitter, region, task, named=chain is None)
         opened: Opened = []
         body = region
         for a, n in enumerate(sizes[len(variables) :], len(variables)):

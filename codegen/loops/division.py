@@ -36,10 +36,15 @@ class Division:
     def tasks(self) -> int:
         return prod(self.sizes[: self.axis]) * self.blocks
 
-    def position(self, emitter: Emitter, region: Region, task: Index) -> list[Index]:
-        """The indices of a task along the loops outside `axis`, as locals of its body."""
+    def position(
+        self, emitter: Emitter, region: Region, task: Index, named: bool = True
+    ) -> list[Index]:
+        """The indices of a task along the loops outside `axis`, as locals of its body where they
+        are to be `named`."""
         sizes = self.sizes[: self.axis]
         outer = ix.unravel(task // self.blocks, sizes)
+        if not named:
+            return list(outer)
         return [emitter.named(region, "i", e) for e in outer]
 
     def bounds(self, task: Index) -> tuple[Index, Index]:
@@ -62,6 +67,17 @@ def divide(sizes: Sequence[int], wanted: int, grain: int = 1) -> Division | None
             return found if found.tasks >= 2 else None
         outer *= n
     return None
+
+
+def by_cells(sizes: Sequence[int], cells: int) -> Division:
+    """A task for each of `cells` positions along the leading loops."""
+    axis, outer = 0, 1
+    while outer < cells and axis < len(sizes):
+        outer *= sizes[axis]
+        axis += 1
+    if outer != cells or axis == len(sizes):
+        sizes, axis = (cells, prod(sizes) // cells), 1
+    return Division(tuple(sizes), axis, sizes[axis])
 
 
 def open_tasks(emitter: Emitter, tasks: int) -> tuple[Region, Index, str]:

@@ -472,6 +472,8 @@ class Invoke:
         args: the arrays, in the order of `func.params`.
         offsets: the element of each array that is the function's element 0; () where all are 0.
         values: the numbers it is given, in the order of `func.values`.
+        chained: a task runs directly after the same task of the call before, on the same thread,
+            with the same private memory.
     """
 
     func: Func
@@ -480,6 +482,7 @@ class Invoke:
     segment: int = 0
     offsets: tuple[int, ...] = ()
     values: tuple[Const, ...] = ()
+    chained: bool = False
 
     def replace(self, **changes: Any) -> Invoke:
         return replace(self, **changes)

@@ -23,7 +23,7 @@ from math import gcd, prod
 from gradc.codegen.loops import index as ix
 from gradc.codegen.loops.axes import TILE, Axes, Axis, out_offset
 from gradc.codegen.loops.context import Built, Context
-from gradc.codegen.loops.division import Division, close_tasks, divide, open_tasks
+from gradc.codegen.loops.division import Division, by_cells, close_tasks, divide, open_tasks
 from gradc.codegen.loops.emit import Region, add_parts
 from gradc.codegen.loops.index import Index
 from gradc.codegen.loops.ir import (
@@ -192,6 +192,10 @@ class _RowsBuilder:
                 division, axis = found
                 self.run_task(division, axis, axes, body, exits)
             return found is not None
+        if self.kernel.chain is not None:
+            cells = by_cells(axes, self.kernel.chain.cells)
+            self.run_task(cells, None, cells.sizes, body, exits)
+            return True
         inner = min(r.size // self.rows for r in body)
         grain = GRAIN // gcd(GRAIN, inner)
         over = divide(axes, min(wanted, most_parts(exits, self.kernel.size)), grain)
@@ -284,7 +288,8 @@ class _RowsBuilder:
         self.alloc_scratch(body, region)
         if division is not None:
             assert self.task is not None
-            variables = division.position(self.emitter, region, self.task.index)
+            named = self.kernel.chain is None
+            variables = division.position(self.emitter, region, self.task.index, named)
         for a, n in enumerate(axes[len(variables) :], len(variables)):
             start, stop = ix.const(0), ix.const(n)
             if division is not None and a == division.axis:

@@ -170,11 +170,11 @@ class Rewriting:
     """A body rebuilt, its expressions in the order in which they stand.
 
     Attributes:
-        offset: how many elements later an array begins.
+        offset: by how many elements later an array begins.
         replace_expr: what stands for an expression without operands, None for itself.
     """
 
-    offset: Callable[[Buffer], int] = lambda b: 0
+    offset: Callable[[Buffer], int | Index] = lambda b: 0
     replace_expr: Callable[[Expr], Expr | None] = lambda e: None
 
     def body(self, body: Iterable[Stmt]) -> tuple[Stmt, ...]:

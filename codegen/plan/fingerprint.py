@@ -60,6 +60,8 @@ class _Reader:
             starts[n] = min(c, starts.get(n, c))
         places = tuple(c - starts[n] for n, c in self.constants)
         how: Hashable = (kernel.kind, kernel.rows, kernel.size, kernel.tasks, kernel.tiling)
+        if kernel.chain is not None:
+            how = how, kernel.chain.cells
         if kernel.kind is RootKind.JOIN:
             how = how, tuple(self.is_part(read) for read in kernel.roots[0].reads)
         panels = self.touch(kernel.panels, ix.const(0)) if kernel.panels is not None else None

@@ -119,6 +119,16 @@ class Stage:
     roots: list[Root]
 
 
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """Kernels that run one after the other on each of the `cells` of a batch; `windows` are the
+    values that nothing else reads."""
+
+    cells: int
+    kernels: tuple[Kernel, ...]
+    windows: tuple[Var, ...]
+
+
 @dataclass(eq=False)
 class Kernel:
     """Roots that run in one function.
@@ -132,6 +142,7 @@ class Kernel:
         cycles: what its roots cost together at one element.
         tiling: how a contraction runs.
         panels: where its right operand has been laid out for it.
+        chain: what it runs in cell by cell.
         tasks: about how many pieces it should be divided into.
     """
 
@@ -147,6 +158,7 @@ class Kernel:
     flops: int = 0
     tiling: Tiling | ConvolutionTiling | KernelGradient | None = None
     panels: Slot | None = None
+    chain: Chain | None = None
     tasks: int = 1
     cycles: int = 0
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from gradc.codegen.loops.ir import Place, Slot
 from gradc.codegen.plan.access import Walker
+from gradc.codegen.plan.chain import find_chains
 from gradc.codegen.plan.classify import Values, classify
 from gradc.codegen.plan.convolution import choose_convolution
 from gradc.codegen.plan.kernel import Plan, RootKind, Stage
@@ -50,6 +51,7 @@ def plan_graph(graph: Graph) -> Plan:
             )
     share_panels(s)
     shared_ns = plan_tasks(s.kernels)
+    find_chains(p, s, stored)
     names = graph_names(graph)
     places = _places(p, s, stored, names)
     constants = _constants(graph, names)
