@@ -22,6 +22,7 @@ from gradc.codegen.passes.dce import dce
 from gradc.codegen.passes.fold import fold
 from gradc.codegen.passes.layout import layout
 from gradc.codegen.passes.masks import masks
+from gradc.codegen.passes.recompute import recompute
 from gradc.codegen.passes.simplify import simplify
 from gradc.codegen.passes.stack import stack
 from gradc.codegen.plan.kernel import Plan
@@ -33,8 +34,8 @@ Pass: TypeAlias = Callable[[Graph], Graph]
 
 # The second round finds what only shows once equal eqns are one (indices checked before).
 PASSES_C: tuple[Pass, ...] = (
-    dce, cse, simplify, fold, cse, simplify, layout, fold, cse, masks, stack,
-    dce,
+    dce, cse, simplify, fold, cse, simplify, layout, fold, cse, masks,
+    recompute, stack, dce,
 )  # fmt: skip
 
 # XLA does the same work again, and better on its own forms; less text compiles faster.

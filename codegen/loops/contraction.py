@@ -76,10 +76,11 @@ class _Position:
 
 @dataclass(slots=True)
 class _Block:
-    """The rows of one task, and whether they are the last."""
+    """The rows of one task, how many there are in most, and whether they are the last."""
 
     start: Index
     stop: Index
+    rows: int
     is_last: Expr
 
 
@@ -174,10 +175,13 @@ class _Contraction:
         is one."""
         t = self.tiling
         chain = self.kernel.chain
-        whole = chain is not None or len(t.m) > 1
-        rows = t.m[-1] if whole else t.rows_of_task(self.kernel.tasks)
+        if chain is not None:
+            rows = t.m[-1] * prod(t.batch) // chain.cells
+        else:
+            rows = t.rows_of_task(self.kernel.tasks) if len(t.m) == 1 else t.m[-1]
         blocks = -(-t.m[-1] // rows)
-        inner = (blocks, t.panels) if t.sweeps else (t.panels, blocks)
+        rows_first = t.sweeps or chain is not None
+        inner = (blocks, t.panels) if rows_first else (t.panels, blocks)
         sizes = (*t.batch, *t.n[:-1], *inner)
         if chain is not None:
             division: Division | None = by_cells(sizes, chain.cells)
@@ -196,7 +200,7 @@ class _Contraction:
             opened.append((body, v_name, *bounds))
         n_batch = len(t.batch)
         at = _Position(variables[:n_batch], [], variables[n_batch:-2])
-        block, panel = variables[-2:] if t.sweeps else variables[:-3:-1]
+        block, panel = variables[-2:] if rows_first else variables[:-3:-1]
         self.block_of(block, rows, blocks)
         self.any_panel(body, at, panel)
         self.close(opened)
@@ -209,7 +213,7 @@ class _Contraction:
             start = number * rows
             stop = ix.minimum(start + rows, ix.const(self.tiling.m[-1]))
             last = call("eq", At(number), Const(blocks - 1, int64))
-            self.rows_block = _Block(start, stop, last)
+            self.rows_block = _Block(start, stop, rows, last)
 
     # ---- loops ----------------------------------------------------------------------------------
 
@@ -320,7 +324,12 @@ class _Contraction:
         region, outer, opened = self.open(region, "p", t.m[:-1])
         rows, block = t.m[-1], self.rows_block
         main = rows - rows % t.mr
-        if main == t.mr:
+        if block is not None and self.kernel.chain is not None:
+            # Counted from the block's first row: a cell's place is known by that.
+            body, r, name = self.emitter.loop(region, "m", 0, block.rows, t.mr)
+            tile(body, block.start + r, outer, t.mr)
+            self.emitter.close(body, name, 0, block.rows, t.mr)
+        elif main == t.mr:
             tile(region, ix.const(0), outer, t.mr)
         elif main:
             start, stop = ix.const(0), ix.const(main)
@@ -329,7 +338,7 @@ class _Contraction:
             body, m, name = self.emitter.loop(region, "m", 0, main, t.mr)
             tile(body, m, outer, t.mr)
             self.emitter.close_at(body, name, start, stop, t.mr)
-        if rows % t.mr:
+        if rows % t.mr and not (block is not None and self.kernel.chain is not None):
             rest = region if block is None else self.emitter.inner(region)
             tile(rest, ix.const(main), outer, rows % t.mr)
             if block is not None:

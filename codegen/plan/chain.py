@@ -14,18 +14,20 @@ from dataclasses import dataclass, field
 from math import prod
 
 from gradc.codegen.loops.ir import Slot
+from gradc.codegen.plan import cost
 from gradc.codegen.plan.kernel import Chain, Kernel, Plan, Root, RootKind
 from gradc.codegen.plan.partition import Partition, same_row
 from gradc.codegen.plan.schedule import Schedule
-from gradc.codegen.plan.tiling import Tiling
+from gradc.codegen.plan.tiling import LEAST_ROWS, Tiling
 from gradc.tracer.graph.ir import Var
 
 # Threads share the cells: fewer are not worth having no other tasks.
 LEAST_CELLS = 8
 # How many kernels on to look for the next of a chain.
 REACH = 16
-# What a thread keeps of a cell, at most.
-WINDOW_BYTES = 1 << 23
+# What a thread keeps of a cell, at most; and what of it stays in its cache, to which cells are cut
+# by blocks of rows where no kernel of the chain minds.
+WINDOW_BYTES, NEAR_BYTES = 1 << 24, 1 << 18
 
 
 @dataclass
@@ -44,39 +46,80 @@ class _Finder:
             for var in kernel.reads:
                 self.readers.setdefault(var, []).append(kernel)
 
-    def chain_from(self, first: Kernel) -> list[Kernel]:
-        """The kernels that may follow `first` cell by cell."""
+    def chain_from(self, first: Kernel) -> Chain | None:
+        """What `first` begins: by cells of the batch, or by blocks of their rows."""
         assert isinstance(first.tiling, Tiling)
-        cells, start = prod(first.tiling.batch), self.position[first]
+        cells, rows = prod(first.tiling.batch), first.tiling.m[-1]
+        whole = best = self.chain_of(first, cells)
+        if whole is None or self.kept(whole) <= NEAR_BYTES:
+            return whole
+        fits = self.kept(whole) <= WINDOW_BYTES
+        for blocks in range(2, rows // LEAST_ROWS + 1):
+            finer = self.chain_of(first, cells * blocks) if rows % blocks == 0 else None
+            if finer is not None and (finer.kernels == whole.kernels or not fits):
+                best = finer
+            if best is finer and self.kept(best) <= NEAR_BYTES:
+                break
+        return best if best is not whole or fits else None
+
+    def chain_of(self, first: Kernel, cells: int) -> Chain | None:
+        """The chain of so many cells that `first` begins, if it keeps something from memory."""
+        members = self.members(first, cells)
+        windows = tuple(self.windows(members))
+        return Chain(cells, tuple(members), windows) if len(members) > 1 and windows else None
+
+    def kept(self, chain: Chain) -> int:
+        """Bytes of one cell of the windows."""
+        return sum(cost.nbytes(v.type) for v in chain.windows) // chain.cells
+
+    def members(self, first: Kernel, cells: int) -> list[Kernel]:
+        """The kernels that may run with `first` cell by cell."""
+        start = self.position[first]
         if cells < LEAST_CELLS or not self.has_cells(first, cells):
             return []
         members = [first]
         for kernel in self.s.kernels[start + 1 : start + 1 + REACH]:
             if kernel.chain is None and self.may_follow(kernel, members, cells, start):
                 members.append(kernel)
-        return members
+        while True:
+            linked = self.linked(members)
+            if len(linked) == len(members):
+                return members
+            members = linked
+
+    def linked(self, members: Sequence[Kernel]) -> list[Kernel]:
+        """Those of them that read a value of another, or have one read by another."""
+        links = {k: set(self.owners(k)) & set(members) for k in members}
+        used = set().union(*links.values())
+        return [k for k in members if links[k] or k in used]
+
+    def owners(self, kernel: Kernel) -> Iterator[Kernel]:
+        """The other kernels whose values it reads."""
+        for var in kernel.reads:
+            owner = self.p.roots.of.get(var)
+            if owner is not None and owner.kernel is not None and owner.kernel is not kernel:
+                yield owner.kernel
 
     def may_follow(
         self, kernel: Kernel, members: list[Kernel], cells: int, start: int
     ) -> bool:
         """Whether it reads, of the members' values, its own cell only, and needs nothing else that
         is computed after the chain begins."""
+        first = members[0]
         before_commit = self.position[kernel] < self.s.commit
         if before_commit != (start < self.s.commit) or not self.has_cells(kernel, cells):
             return False
-        follows = False
-        for root in kernel.roots:
-            for read in root.reads:
-                owner = self.p.roots.of.get(read.leaf)
-                if owner is None or owner.kernel is kernel:
-                    continue
-                if owner.kernel in members:
-                    follows = True
-                    if not same_row(read, root, cells):
-                        return False
-                elif owner.kernel not in self.position or self.position[owner.kernel] > start:
-                    return False
-        return follows
+        if kernel.own_phase is not first.own_phase:  # what is there for backward stays there
+            return False
+        others = [k for k in self.owners(kernel) if k not in members]
+        if any(k not in self.position or self.position[k] > start for k in others):
+            return False
+        return all(
+            same_row(read, root, cells)
+            for root in kernel.roots
+            for read in root.reads
+            if (owner := self.p.roots.of.get(read.leaf)) is not None and owner.kernel in members
+        )
 
     def has_cells(self, kernel: Kernel, cells: int) -> bool:
         """Whether its loops can be divided into the cells of a batch, each by itself."""
@@ -84,8 +127,12 @@ class _Finder:
             return False
         t = kernel.tiling
         if kernel.kind is RootKind.CONTRACTION and isinstance(t, Tiling):
-            plain = not (t.swapped or t.blocked or t.sweeps or kernel.panels or t.k_parts > 1)
-            return plain and prod(t.batch) == cells and kernel.size > 0
+            plain = not (t.swapped or t.blocked or kernel.panels or t.k_parts > 1)
+            blocks, left = divmod(cells, max(prod(t.batch), 1))
+            if not plain or left or not blocks or not kernel.size:
+                return False
+            cut = len(t.m) == 1 and len(t.n) == 1 and t.m[0] % (blocks * t.mr) == 0
+            return blocks == 1 or cut
         if kernel.kind is not RootKind.MAP or not kernel.rows:
             return False
         sums = any(r.exit or r.tail or r.kind is RootKind.CHECK for r in kernel.roots)
@@ -96,6 +143,17 @@ class _Finder:
         graph = self.p.values.graph
         replacing = {graph.outputs[o] for o, _ in graph.aliases}
         return root in self.s.copies or root in self.s.held or root.value in replacing
+
+    def reads_state(self, kernel: Kernel) -> bool:
+        """Whether it reads what is replaced in the same call."""
+        graph = self.p.values.graph
+        replaced = {graph.inputs[i] for _, i in graph.aliases}
+        return not replaced.isdisjoint(kernel.reads)
+
+    def readers_of(self, kernel: Kernel) -> set[Kernel]:
+        """The other kernels that read what it computes."""
+        values = (v for root in kernel.roots for v in root.outputs)
+        return {k for v in values for k in self.readers.get(v, ()) if k is not kernel}
 
     def windows(self, members: Sequence[Kernel]) -> Iterator[Var]:
         """The values that only the chain reads."""
@@ -111,26 +169,37 @@ class _Finder:
 
 def find_chains(p: Partition, s: Schedule, stored: set[Var]) -> None:
     """Let kernels whose work is divided run in chains, where that keeps a value from memory."""
+    if not any(k.tasks > 1 for k in s.kernels):
+        return
+    _sink(_Finder(p, s, stored))
     finder = _Finder(p, s, stored)
-    for kernel in list(s.kernels):
+    for kernel in s.kernels:
         divided = kernel.tasks > 1 and kernel.chain is None
         if not divided or kernel.kind is not RootKind.CONTRACTION:
             continue
         if not isinstance(kernel.tiling, Tiling) or not kernel.tiling.batch:
             continue
-        members = finder.chain_from(kernel)
-        windows = tuple(finder.windows(members))
-        cells = prod(kernel.tiling.batch)
-        kept = sum(_nbytes(v) for v in windows) // cells
-        if len(members) > 1 and windows and kept <= WINDOW_BYTES:
-            chain = Chain(cells, tuple(members), windows)
-            for member in members:
-                member.chain, member.tasks = chain, cells
+        chain = finder.chain_from(kernel)
+        if chain is not None:
+            for member in chain.kernels:
+                member.chain, member.tasks = chain, chain.cells
     _gather(s)
 
 
-def _nbytes(var: Var) -> int:
-    return prod(d for d in var.type.shape if isinstance(d, int)) * var.type.dtype.itemsize
+def _sink(finder: _Finder) -> None:
+    """Products of batches that were computed early go to where they are first read, so that what
+    they run with there is known when they do."""
+    order = finder.s.kernels
+    for n in range(len(order) - 1, -1, -1):
+        kernel = order[n]
+        if not isinstance(kernel.tiling, Tiling) or not kernel.tiling.batch:
+            continue
+        if any(map(finder.is_fixed, kernel.roots)) or finder.reads_state(kernel):
+            continue
+        readers = finder.readers_of(kernel)
+        first = next((m for m in range(n + 1, len(order)) if order[m] in readers), n)
+        if first > n + 1 and (n < finder.s.commit) == (first < finder.s.commit):
+            order.insert(first - 1, order.pop(n))
 
 
 def _gather(s: Schedule) -> None:

@@ -172,6 +172,13 @@ class Kernel:
         return max(phases, key=_PHASES.index) if phases else Phase.FORWARD
 
     @property
+    def own_phase(self) -> Phase:
+        """The phase of what it is made for; what it computes on the way may be of an earlier one,
+        and what joined it of a later."""
+        eqn = self.roots[0].eqn
+        return eqn.phase if eqn is not None else self.phase
+
+    @property
     def title(self) -> str:
         """The primitives computed, in order, each once: `dot_general + add + maximum`."""
         if self.kind is RootKind.PANELS:

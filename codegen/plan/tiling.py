@@ -141,9 +141,10 @@ def _k_parts(k: int, rows: int, columns: int, dtype: DType) -> int:
 
 def _bytes_read(root: Root, epilogue: Sequence[Root]) -> int:
     """Bytes of arrays laid out as the result that are read beside it."""
+    own = {v for r in (root, *epilogue) for v in r.outputs}
     mapped = [r for r in epilogue if r.size == root.size]
     leaves = {x.leaf for r in mapped for x in r.reads if x.in_order(r.shape)}
-    return sum(cost.nbytes(v.type) for v in leaves if v not in root.outputs)
+    return sum(cost.nbytes(v.type) for v in leaves - own)
 
 
 def _contiguous_columns(root: Root, swapped: bool) -> bool:
