@@ -18,8 +18,8 @@ from gradc.tracer import ops
 from gradc.tracer.graph.dims import known_shape
 from gradc.tracer.graph.ir import Atom, Eqn, Graph, Phase, Var
 
-# Smaller ones stay in the last cache from forward to backward.
-LARGE_BYTES = 1 << 22
+# Smaller ones stay in the last cache from forward to backward, or would take little memory.
+LARGE_BYTES = 1 << 24
 _CHEAP = ("elementwise", "movement", "creation")
 
 

@@ -27,7 +27,7 @@ LEAST_CELLS = 8
 REACH = 16
 # What a thread keeps of a cell, at most; and what of it stays in its cache, to which cells are cut
 # by blocks of rows where no kernel of the chain minds.
-WINDOW_BYTES, NEAR_BYTES = 1 << 24, 1 << 18
+WINDOW_BYTES, NEAR_BYTES = 1 << 25, 1 << 18
 
 
 @dataclass
@@ -58,8 +58,8 @@ class _Finder:
             finer = self.chain_of(first, cells * blocks) if rows % blocks == 0 else None
             if finer is not None and (finer.kernels == whole.kernels or not fits):
                 best = finer
-            if best is finer and self.kept(best) <= NEAR_BYTES:
-                break
+                if self.kept(best) <= NEAR_BYTES:
+                    break
         return best if best is not whole or fits else None
 
     def chain_of(self, first: Kernel, cells: int) -> Chain | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gradc.codegen.loops import axes, lanes, prefetch, rows, structured
-from gradc.codegen.plan import kernel_gradient, tiling, work
+from gradc.codegen.passes import recompute, stack
+from gradc.codegen.plan import chain, kernel_gradient, panels, tiling, work
 
 
 def divide_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,6 +21,9 @@ def divide_everything(monkeypatch: pytest.MonkeyPatch) -> None:
         (tiling, "SWEPT_BYTES", 512), (tiling, "SWEPT_ROWS", 3), (tiling, "PARTED_BYTES", 1),
         (prefetch, "TILED_BYTES", 256),
         (kernel_gradient, "LEAST_SUMMED", 1), (kernel_gradient, "LEAST_TILE", 1),
+        (chain, "LEAST_CELLS", 2), (chain, "NEAR_BYTES", 64), (chain, "LEAST_ROWS", 1),
+        (panels, "LEAST_PRODUCTS", 2), (panels, "LEAST_BYTES", 1), (recompute, "LARGE_BYTES", 1),
+        (stack, "ENOUGH", 5),
         (tiling, "K_BLOCK", 3), (tiling, "LANE_BYTES", 8), (tiling, "MAX_LANE_GROUPS", 2),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)

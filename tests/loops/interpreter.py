@@ -51,6 +51,12 @@ class Memory:
         rest.known, rest.name = self.known[n:], self.name
         return rest
 
+    def part(self, begin: int, size: int) -> Memory:
+        """The same memory, a part of it."""
+        found = Memory(self.data[begin : begin + size], False)
+        found.known, found.name = self.known[begin : begin + size], self.name
+        return found
+
     def read(self, at: int) -> Any:
         assert 0 <= at < self.data.size, f"reads element {at} of {self.data.size}"
         assert self.known[at], f"reads element {at} of {self.name}, which was never written"
@@ -63,16 +69,22 @@ class Memory:
 
 
 class Interpreter:
-    """Runs one function."""
+    """Runs one function, or one task of it."""
 
-    def __init__(self, call: ir.Invoke, arrays: list[Memory], record: list[Failure]) -> None:
+    def __init__(
+        self,
+        call: ir.Invoke,
+        arrays: list[Memory],
+        record: list[Failure],
+        task: int | None = None,
+    ) -> None:
         func = call.func
         offsets = call.offsets or (0,) * len(arrays)
         starting = [m.starting_at(n) for m, n in zip(arrays, offsets, strict=True)]
         self.memory: dict[ir.Buffer, Memory] = dict(zip(func.params, starting, strict=True))
         given = zip(func.values, call.values, strict=True)
         self.values: dict[str, Any] = {local.name: self.expr(v) for local, v in given}
-        self.record = record
+        self.record, self.task = record, task
         self.body(func.body)
 
     def body(self, stmts: tuple[ir.Stmt, ...]) -> None:
@@ -139,7 +151,8 @@ class Interpreter:
     def do_for(self, s: ir.For) -> None:
         steps = range(self.index(s.start), self.index(s.stop), s.step)
         backwards = s.mode in (ir.Mode.SIMD, ir.Mode.PARALLEL)
-        for i in reversed(steps) if backwards else steps:
+        one = s.mode is ir.Mode.PARALLEL and self.task is not None
+        for i in [self.task] if one else reversed(steps) if backwards else steps:
             self.values[s.var] = i
             self.body(s.body)
         self.values.pop(s.var, None)
@@ -227,10 +240,19 @@ def _shuffled(module: ir.Module, seed: int) -> list[tuple[int, ir.Invoke]]:
     for segment in dict.fromkeys(c.segment for _, c in calls):
         here = [x for x in calls if x[1].segment == segment]
         serial = [x for x in here if not x[1].func.tasks]
-        for divided in rng.permutation([n for n, c in here if c.func.tasks]):
-            serial.insert(int(rng.integers(0, len(serial) + 1)), calls[divided])
-        ordered += serial
+        groups = [[x] for x in serial]
+        for divided in rng.permutation([n for n, c in here if c.func.tasks and not c.chained]):
+            groups.insert(int(rng.integers(0, len(groups) + 1)), _chain(calls, int(divided)))
+        ordered += [x for group in groups for x in group]
     return ordered
+
+
+def _chain(calls: list[tuple[int, ir.Invoke]], first: int) -> list[tuple[int, ir.Invoke]]:
+    """The call at `first` and those that are chained to it."""
+    last = first + 1
+    while last < len(calls) and calls[last][1].chained:
+        last += 1
+    return calls[first:last]
 
 
 def run_module(
@@ -245,9 +267,14 @@ def run_module(
     for slot in module.slots:
         slots[slot] = _memory(slot, data, in_place, work)
         slots[slot].name = slot.name
+    for slot in module.slots:
+        if slot.inside is not None and slot.inside[0] in slots:
+            whole, begin = slot.inside
+            slots[slot] = slots[whole].part(begin, slots[slot].data.size)
     record: list[Failure] = []
     with np.errstate(all="ignore"):
-        for n, call in _shuffled(module, seed):
+        shuffled = _shuffled(module, seed)
+        for at, (n, call) in enumerate(shuffled):
             if n >= module.commit and record:
                 break
             assert not call.func.fails or n < module.commit, "a check after the commit point"
@@ -256,8 +283,9 @@ def run_module(
                     state = slot.place is ir.Place.OUTPUT and slot.index in aliases
                     assert not (p.written and state), "state is written before the commit point"
             assert len(set(call.args)) == len(call.args), "an array is passed twice"
-            _poison_overlaps(call, slots)
-            Interpreter(call, [slots[s] for s in call.args], record)
+            if not call.chained:
+                chain = [c for _, c in _chain(shuffled, at)]
+                _run_chain(chain, slots, record)
     by_output = {s.index: m for s, m in slots.items() if s.place is ir.Place.OUTPUT}
     outputs = []
     for o, atom in enumerate(graph.outputs):
@@ -271,6 +299,23 @@ def run_module(
             outputs.append(data[aliases[o]] if o in aliases else empty)
     least = min(record, key=lambda f: (f.eqn, f.element), default=None)
     return outputs, least
+
+
+def _run_chain(
+    chain: list[ir.Invoke], slots: dict[ir.Slot, Memory], record: list[Failure]
+) -> None:
+    """One call; or a chain of them, task by task, in memory that knows nothing of the last one."""
+    for call in chain:
+        _poison_overlaps(call, slots)
+    if len(chain) == 1:
+        Interpreter(chain[0], [slots[s] for s in chain[0].args], record)
+        return
+    for task in reversed(range(chain[0].func.tasks)):
+        for slot in {s for call in chain for s in call.args if s.place is ir.Place.PRIVATE}:
+            slots[slot].known[:] = False
+        for call in chain:
+            assert call.func.tasks == chain[0].func.tasks
+            Interpreter(call, [slots[s] for s in call.args], record, task)
 
 
 def _memory(
@@ -298,9 +343,19 @@ def _poison_overlaps(call: ir.Invoke, slots: dict[ir.Slot, Memory]) -> None:
             if other is slot or other.place is not ir.Place.WORK:
                 continue
             start, stop = _extent(other)
+            if _is_part(slot, other):
+                continue
             if start < high and low < stop:
                 assert other not in call.args, f"{slot.name} and {other.name} share bytes"
                 slots[other].known[:] = False
+
+
+def _is_part(slot: ir.Slot, other: ir.Slot) -> bool:
+    """Whether one of them is meant to lie within the other."""
+    inside, other_inside = slot.inside, other.inside
+    return (inside is not None and inside[0] is other) or (
+        other_inside is not None and other_inside[0] is slot
+    )
 
 
 def _extent(slot: ir.Slot) -> tuple[int, int]:
