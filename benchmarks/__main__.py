@@ -83,7 +83,9 @@ def main(words=None):
             continue
         print(report.line(workload, results[workload], names, machine), flush=True)
     measure_limits(machine, options.threads)
-    tables = report.table(results, names, machine), "", report.compiles(results, names)
+    tables = [report.table(results, names, machine), "", report.compiles(results, names)]
+    slowed = report.contention(results, names)
+    tables += ["", slowed] if slowed else []
     print("", machine, *tables, sep="\n")
     print("", *report.skips(results), *failed, sep="\n")
     if options.out is not None:

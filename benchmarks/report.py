@@ -83,6 +83,24 @@ def _start(row) -> str:
     return f"{cold} / {warm} / {row.peak / 2**20:.0f}"
 
 
+def contention(results, names) -> str:
+    """What a burned core costs: median, mean and 90th percentile over the median without it."""
+    head = f"{'':24}" + "".join(f"{n:>24}" for n in names)
+    lines = [head + "   median / mean / p90 over quiet"]
+    for workload, rows in results.items():
+        if WORKLOADS[workload].contended:
+            found = {r.contestant: r for r in rows}
+            cells = [_slowed(found[n]) if n in found else "-" for n in names]
+            lines.append(f"{workload:24}" + "".join(f"{c:>24}" for c in cells))
+    return "\n".join(lines) if len(lines) > 1 else ""
+
+
+def _slowed(row) -> str:
+    if not row.quiet:
+        return "-"
+    return " / ".join(f"{x / row.quiet:.2f}" for x in (row.seconds, row.mean, row.p90))
+
+
 def skips(results) -> list[str]:
     """Who did not take part in what, and why."""
     return [

@@ -44,10 +44,14 @@ class Plan:
 
 @dataclass
 class Row:
-    """One contestant at one workload; `skipped` says why there are no figures."""
+    """One contestant at one workload; `skipped` says why there are no figures. `quiet` is what it
+    took before another process began to burn a core."""
 
     contestant: str
     seconds: float = 0.0
+    mean: float = 0.0
+    p90: float = 0.0
+    quiet: float | None = None
     spread: float = 0.0
     cold: float | None = None
     warm: float | None = None
@@ -146,8 +150,14 @@ def run_workload(workload: str, names, plan: Plan) -> list[Row]:
             worker = workers[name] = Worker(name, workload, plan, caches[name])
             stack.callback(worker.close)
             _note(row, worker.facts, plan.cold)
-        with burner(WORKLOADS[workload].contended):
-            _rounds({n: w for n, w in workers.items() if not rows[n].skipped}, rows, plan)
+        there = {n: w for n, w in workers.items() if not rows[n].skipped}
+        contended = WORKLOADS[workload].contended
+        if contended:
+            _rounds(there, rows, plan)
+            for row in rows.values():
+                row.quiet = row.seconds or None
+        with burner(contended):
+            _rounds(there, rows, plan)
     compare(workload, rows.values())
     return list(rows.values())
 
@@ -170,22 +180,23 @@ def _note(row, facts, was_cold):
 
 
 def _rounds(workers, rows, plan):
-    times = {name: [] for name in workers}
+    times = {name: [] for name in workers if not rows[name].skipped}
     for _ in range(plan.rounds):
-        for name, worker in workers.items():
+        for name in times:
             # Threads that spin behind their last call would disturb the next contestant: those
             # of OpenBLAS do so for up to 2^26 cycles.
             time.sleep(PAUSE)
-            found = worker.measure(plan.slice)
+            found = workers[name].measure(plan.slice)
             if "skipped" in found:
                 rows[name].skipped = found["skipped"]
             else:
-                times[name].append(found["seconds"])
+                times[name].append(found)
                 rows[name].peak = found["peak"]
     for name, taken in times.items():
         if taken:
-            rows[name].seconds = statistics.median(taken)
-            rows[name].spread = max(taken) / min(taken)
+            row, each = rows[name], [t["seconds"] for t in taken]
+            row.seconds, row.spread = statistics.median(each), max(each) / min(each)
+            row.mean, row.p90 = (statistics.median(t[k] for t in taken) for k in ("mean", "p90"))
 
 
 class DifferentWork(Exception):

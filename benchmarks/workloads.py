@@ -166,6 +166,7 @@ WORKLOADS = {
     "mlp_64_contended": mlp(64, contended=True),
     "lenet_64": Workload("lenet", lenet),
     "gpt_small": gpt(4, 128, 64, 8, 256, 4),
+    "gpt_small_contended": gpt(4, 128, 64, 8, 256, 4, contended=True),
     "lstm_64": Workload("lstm", lstm, flops=3 * 2 * 64 * 32 * 2 * 128 * 512),
     "vae_64": Workload("vae", vae),
     "gpt2_124m": gpt(12, 768, 64, 4, 50257, 12, long=True),

@@ -87,6 +87,14 @@ def test_ratios_and_shares():
     assert report.skips({"matmul_8": rows}) == ["matmul_8: torch: no"]
 
 
+def test_what_contention_costs():
+    rows = [Row("gradc", 3e-3, mean=4e-3, p90=6e-3, quiet=2e-3), Row("jax", skipped="no")]
+    head, line = report.contention({"mlp_64_contended": rows}, ["gradc", "jax"]).splitlines()
+    assert "p90" in head
+    assert line.split() == ["mlp_64_contended", "1.50", "/", "2.00", "/", "3.00", "-"]
+    assert report.contention({"mlp_1": rows}, ["gradc"]) == ""
+
+
 def test_choosing():
     assert "gpt2_124m" not in chosen(None, False) and "gpt2_124m" in chosen(None, True)
     assert chosen(["mlp_1"], False) == ["mlp_1"]
@@ -109,4 +117,4 @@ def test_a_slice_lasts_as_long_as_asked():
     begin = time.perf_counter()
     found = measure(call, 0.02)
     assert time.perf_counter() - begin >= 0.024
-    assert len(calls) > 2 and found >= 0.001
+    assert len(calls) > 2 and 0.001 <= found["seconds"] <= found["p90"] and found["mean"] >= 0.001
