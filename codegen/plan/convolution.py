@@ -36,6 +36,7 @@ MAX_ROWS = 8
 MAX_COLUMNS = 6
 LINE_BYTES = 128  # lanes of a tile where lines are long
 PIECE_BYTES = (64, 32, 16)  # what lines are cut into: whole vectors of some size
+WHOLE = 0.7  # what a tile is worth if another, cut short, must be compiled beside it
 FEW_ROWS = 5  # what is used no oftener, compilers load again instead of keeping it in a register
 
 
@@ -172,7 +173,8 @@ def _tile(features: int, windows: int, lane_bytes: int) -> tuple[int, int]:
         rows, columns = tile
         loads = rows + columns * vectors * (1 if rows > FEW_ROWS else rows)
         score = rows * columns * vectors / loads * _used(features, rows) * _used(windows, columns)
-        return score, rows, -columns
+        cut = (features % rows > 0) + (windows % columns > 0)
+        return score * WHOLE**cut, rows, -columns
 
     sizes = product(range(1, min(MAX_ROWS, max(features, 1)) + 1),
                     range(1, min(MAX_COLUMNS, max(windows, 1)) + 1))  # fmt: skip
