@@ -72,12 +72,15 @@ def _no_c(backend: str) -> ArgumentError:
     return ArgumentError(f"backend {backend!r} generates no C", loc=user_location(3))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class TracedFunction:
     """The first stage: what was traced. `graph` prints as text."""
 
     staged: Staged
     target: Target
+
+    def __repr__(self) -> str:
+        return f"<traced {self.graph.name}: {len(self.graph.eqns)} eqns>"
 
     @property
     def graph(self) -> Graph:
@@ -92,12 +95,15 @@ class TracedFunction:
         return Lowered(self.staged, self.target)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Lowered:
     """The second stage: the program for one backend, as text."""
 
     staged: Staged
     target: Target
+
+    def __repr__(self) -> str:
+        return f"<{self.staged.graph.name} lowered for backend {self.target.backend!r}>"
 
     @functools.cached_property
     def module(self) -> CModule:
@@ -122,7 +128,7 @@ class Lowered:
         return Compiled(graph, executable, self.target, seconds)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Compiled:
     """The last stage: an executable program. `executable` runs it.
 
@@ -136,6 +142,9 @@ class Compiled:
     target: Target
     seconds: dict[str, float] = field(default_factory=dict)
     recompiles: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"<{self.graph.name} compiled for backend {self.target.backend!r}>"
 
     @property
     def c_source(self) -> str:

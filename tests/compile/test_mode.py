@@ -56,3 +56,18 @@ def test_the_report_says_so(tmp_path) -> None:  # type: ignore[no-untyped-def]
 def test_another_word_is_refused() -> None:
     with pytest.raises(ArgumentError, match="'fast' is none of fast-run, fast-compile"):
         gradc.compile(lambda x: x, mode="fast")
+
+
+def test_stages_say_what_they_are_in_a_line():
+    """What a prompt shows of them; their text is a method away."""
+
+    def double(x):
+        return x + x
+
+    traced = gradc.compile(double).trace(gradc.ones(3))
+    lowered = traced.lower()
+    assert repr(traced) == "<traced double: 1 eqns>"
+    assert repr(traced.graph) == "<graph double: 1 eqns>"
+    assert repr(lowered) == "<double lowered for backend 'c'>"
+    assert repr(lowered.compile()) == "<double compiled for backend 'c'>"
+    assert str(traced.graph).startswith("graph double(") and "double" in lowered.as_text()

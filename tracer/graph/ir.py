@@ -160,7 +160,7 @@ class Eqn:
         return replace(self, **changes)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Graph:
     """A typed program.
 
@@ -183,6 +183,9 @@ class Graph:
 
     def replace(self, **changes: Any) -> Graph:
         return replace(self, **changes)
+
+    def __repr__(self) -> str:
+        return f"<graph {self.name}: {len(self.eqns)} eqns>"
 
     def __str__(self) -> str:
         return format_graph(self)
