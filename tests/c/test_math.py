@@ -28,6 +28,12 @@ F64_BOUNDS = {
     "asin": 1.5, "acos": 1.5, "atan": 2.0, "sinh": 2.0, "cosh": 2.0, "tanh": 1.5, "asinh": 2.0,
     "acosh": 2.2, "atanh": 2.0, "sqrt": 0.5, "rsqrt": 1.5, "floor": 0.0, "round": 0.0,
 }  # fmt: skip
+# Functions that are not swept: float32, float64. Below 0 the errors of lgamma and digamma are
+# relative to 1 where the value is smaller (`test_special_functions_around_their_zeros`).
+OTHER_BOUNDS = {
+    "erf": (1.5, 1.5), "sigmoid": (2.5, 2.5), "erfinv": (1.5, 4.0), "lgamma": (1.5, 4.0),
+    "digamma": (1.5, None), "pow": (0.6, 1.5), "atan2": (2.0, 2.0),
+}  # fmt: skip
 NUMPY_NAME = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",
     "atanh": "arctanh",
@@ -172,6 +178,8 @@ ONE = 1 - np.exp(RNG.uniform(-36, 0, 150))
         ("lgamma", lambda mp, v: mp.loggamma(v), RNG.uniform(0, 12, 300), 4.0),
         ("lgamma", lambda mp, v: mp.loggamma(v), RNG.uniform(0.95, 2.05, 200), 4.0),
         ("lgamma", lambda mp, v: mp.loggamma(v), np.exp(RNG.uniform(-700, 700, 100)), 4.0),
+        ("sigmoid", lambda mp, v: 1 / (1 + mp.exp(-v)), RNG.uniform(-40, 40, 600), 2.5),
+        ("sigmoid", lambda mp, v: 1 / (1 + mp.exp(-v)), RNG.uniform(-700, 0, 200), 2.5),
     ],
 )
 def test_special_functions(loops: Loops, name: str, reference: Any, x: Any, bound: float) -> None:
@@ -285,6 +293,35 @@ def test_pow_error(loops: Loops) -> None:
     fits = np.isfinite(near)
     error = np.abs(loops("gradc_pow_f32", x32, y32) - want32)[fits] / np.spacing(near[fits])
     assert error.max() <= 0.6
+
+
+@pytest.mark.skipif(not WIDE, reason="long double is no wider than double here")
+def test_atan2_error(loops: Loops) -> None:
+    rng = np.random.default_rng(5)
+    far = np.exp(rng.uniform(-30, 30, (2, 40_000))) * rng.choice([-1.0, 1.0], (2, 40_000))
+    y, x = np.concatenate([far, rng.normal(size=(2, 40_000))], axis=1)
+    want = np.arctan2(y.astype(np.longdouble), x.astype(np.longdouble))
+    assert ulps64(loops("gradc_atan2_f64", y, x), want).max() <= OTHER_BOUNDS["atan2"][1]
+    y32, x32 = y.astype(np.float32), x.astype(np.float32)
+    want32 = np.arctan2(y32.astype(np.float64), x32.astype(np.float64))
+    error = np.abs(loops("gradc_atan2_f32", y32, x32) - want32)
+    assert (error / np.spacing(np.abs(want32).astype(np.float32))).max() <= OTHER_BOUNDS["atan2"][0]
+
+
+def test_the_table_of_the_docs() -> None:
+    """Every bound that is tested, and no other."""
+    text = (Path(__file__).parents[2] / "docs" / "conventions.md").read_text("utf-8")
+    section = text.split("## Accuracy")[1].split("\n## ")[0]
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in section.splitlines()
+            if line.startswith("|") and not line.startswith(("| function", "|-"))]  # fmt: skip
+    found = {row[0]: (row[1], row[3]) for row in rows}
+    exact = {"floor", "ceil", "trunc", "round"}
+    bounds = {n: (F32_BOUNDS.get(n), F64_BOUNDS.get(n)) for n in {*F32_BOUNDS, *F64_BOUNDS} - exact}
+    bounds |= OTHER_BOUNDS
+    stated = {n: tuple("-" if b is None else f"{b:g}" for b in pair) for n, pair in bounds.items()}
+    assert found == stated
+    for name, bound, worst, _ in rows:
+        assert worst == "-" or float(worst) <= float(bound), name
 
 
 @pytest.mark.parametrize("t", ["f32", "f64"])
