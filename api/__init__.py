@@ -24,7 +24,7 @@ from gradc.io import load, save  # noqa: E402
 from gradc.runtime.binding import get_num_threads, set_num_threads  # noqa: E402
 from gradc.runtime.compile import compile  # noqa: E402
 from gradc.runtime.crosscheck import crosscheck  # noqa: E402
-from gradc.runtime.native import release_memory  # noqa: E402
+from gradc.runtime.memory import release_memory  # noqa: E402
 from gradc.tracer.config import config, configure_logging  # noqa: E402
 from gradc.tracer.context import (  # noqa: E402
     enable_grad,

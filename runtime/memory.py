@@ -2,7 +2,7 @@
 
     area = take_area(1 << 20)                      scratch memory of one call at a time
     y = fresh_output((4096, 1024), float32, n)     its memory comes back when its last view is gone
-    release()                                      give back what nothing uses
+    release_memory()                               give back what nothing uses
 
 An allocator hands large blocks back to the system when they are freed. The next call would then
 pay for every page anew, which takes longer than a kernel that reads and writes it once.
@@ -38,30 +38,35 @@ def aligned_empty(size: int) -> Array:
 
 
 class Area:
-    """A work area: 64-byte aligned scratch memory of one call at a time."""
+    """A work area: scratch memory of one call at a time, 64-byte aligned within `memory`."""
 
-    __slots__ = ("address", "memory", "size")
+    __slots__ = ("address", "memory")
 
-    def __init__(self, size: int) -> None:
-        self.memory = aligned_empty(size)
-        self.size = size
-        self.address = _from_buffer("char[]", self.memory)
+    def __init__(self, memory: Array) -> None:
+        self.memory = memory
+        start = _from_buffer("char[]", memory)
+        self.address = start + -int(ffi.cast("uintptr_t", start)) % ALIGNMENT
 
 
-# Shared by all programs: as many as there were calls at one time, as large as the largest needed.
-_areas: list[Area] = []
+# The memory of areas that no running call uses, shared by all programs, called through Python or the
+# extension: as many as there were calls at one time, as large as the largest needed.
+AREAS: list[Array] = []
 
 
 def take_area(size: int) -> Area:
     """A work area of at least `size` bytes, until `return_area`."""
     try:
-        area = _areas.pop()
+        memory = AREAS.pop()
     except IndexError:
-        return Area(size)
-    return area if area.size >= size else Area(size)
+        memory = None
+    if memory is None or memory.nbytes < size + ALIGNMENT:
+        memory = np.empty(size + ALIGNMENT, np.uint8)
+    return Area(memory)
 
 
-return_area = _areas.append
+def return_area(area: Area) -> None:
+    """Give a work area back."""
+    AREAS.append(area.memory)
 
 
 # -- outputs --------------------------------------------------------------------------------------
@@ -131,7 +136,8 @@ def fresh_output(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Arr
     return np.ndarray(shape, dtype, _blocks.take(size))
 
 
-def release() -> None:
-    """Give back the work areas that no running call uses, and the memory of outputs now gone."""
-    _areas.clear()
+def release_memory() -> None:
+    """Give the memory that no running call and no array uses back to the system: work areas, and
+    what outputs had that are gone."""
+    AREAS.clear()
     _blocks.clear()

@@ -80,13 +80,6 @@ def extension(runs: int) -> Any:
     return _extension.module
 
 
-def release_memory() -> None:
-    """Give the memory that no running call and no array uses back to the system."""
-    memory.release()
-    if _extension.module is not None:
-        _extension.module.release_memory()
-
-
 def _obtain(at_once: bool) -> None:
     try:
         if not _is_supported():
@@ -121,7 +114,7 @@ def _load(path: Path) -> Any:
     pattern = Tensor(Storage(None), None)
     module.configure(
         pattern, _slots(Tensor), pattern._storage, _slots(Storage), Epoch, StructureVersion, MISS,
-        memory.fresh_output, memory.LARGE,
+        memory.fresh_output, memory.LARGE, memory.AREAS,
     )  # fmt: skip
     return module
 

@@ -19,6 +19,7 @@ from gradc import nn, optim
 from gradc.codegen.c.extension import extension_source
 from gradc.codegen.c.target import WARNING_FLAGS
 from gradc.runtime import native
+from gradc.runtime.memory import AREAS
 from gradc.runtime.native import MISS
 from gradc.tracer.config import config
 from gradc.tracer.errors import CompilerNotFound, DonatedError, GradcError, IndexOutOfRange
@@ -343,6 +344,9 @@ def test_work_areas_are_kept_and_given_back():
     expected = f(a).item()
     gradc.release_memory()
     assert direct(f, a).item() == expected
+    (area,) = AREAS  # calls through Python use the same
+    assert f.last.executable.bind([])([a._data])[0].item() == expected
+    assert len(AREAS) == 1 and AREAS[0] is area
 
 
 def test_threads_share_one_function():

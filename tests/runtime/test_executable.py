@@ -175,13 +175,15 @@ def test_every_status_is_an_error(status, error):
 
 
 def test_work_areas_are_shared_between_programs():
-    memory.release()
+    memory.release_memory()
     small, large = double(4), double(4, work=1 << 20)
     for bound in (small, large, small, large):
         bound([ONES])
-    (area,) = memory._areas
-    assert area.size == 1 << 20
-    assert area.memory.ctypes.data % 64 == 0
+    (area,) = memory.AREAS
+    assert 1 << 20 <= area.nbytes <= (1 << 20) + 64
+    taken = memory.take_area(1 << 20)
+    assert int(memory.ffi.cast("uintptr_t", taken.address)) % 64 == 0 and not memory.AREAS
+    memory.return_area(taken)
 
 
 def test_threads_share_a_pure_program():

@@ -191,13 +191,14 @@ static PyType_Spec dispatch_spec = {
 /* -- the module ---------------------------------------------------------------------------------- */
 
 /* configure(tensor, its slots, storage, its slots, epoch class, structure class, miss,
-   fresh_output, bytes from which arrays come from it) */
+   fresh_output, bytes from which arrays come from it, the list of work areas) */
 static PyObject *configure(PyObject *module, PyObject *args)
 {
-    PyObject *tensor, *tensor_slots, *storage, *storage_slots, *epoch, *structure, *none, *output;
+    PyObject *tensor, *tensor_slots, *storage, *storage_slots, *epoch, *structure, *none, *output,
+        *unused;
     (void)module;
-    if (!PyArg_ParseTuple(args, "OOOOOOOOn", &tensor, &tensor_slots, &storage, &storage_slots,
-            &epoch, &structure, &none, &output, &large)
+    if (!PyArg_ParseTuple(args, "OOOOOOOOnO!", &tensor, &tensor_slots, &storage, &storage_slots,
+            &epoch, &structure, &none, &output, &large, &PyList_Type, &unused)
         || learn(&tensors, tensor, tensor_slots) < 0
         || learn(&storages, storage, storage_slots) < 0)
         return NULL;
@@ -215,21 +216,12 @@ static PyObject *configure(PyObject *module, PyObject *args)
     tensor_class = Py_TYPE(tensor);
     Py_XSETREF(miss, Py_NewRef(none));
     Py_XSETREF(fresh_output, Py_NewRef(output));
-    Py_RETURN_NONE;
-}
-
-/* release_memory(): give back the work areas. */
-static PyObject *release_memory(PyObject *module, PyObject *unused)
-{
-    (void)module;
-    (void)unused;
-    if (PyList_SetSlice(areas, 0, PyList_GET_SIZE(areas), NULL) < 0) return NULL;
+    Py_XSETREF(areas, Py_NewRef(unused));
     Py_RETURN_NONE;
 }
 
 static PyMethodDef module_methods[] = {
     {"configure", configure, METH_VARARGS, "Learn what tensors and storages look like."},
-    {"release_memory", release_memory, METH_NOARGS, "Give back the work areas."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -248,7 +240,6 @@ static int intern_names(void)
     name_release = PyUnicode_InternFromString("release");
     name_holds = PyUnicode_InternFromString("holds");
     no_arguments = PyTuple_New(0);
-    areas = PyList_New(0);
     return PyErr_Occurred() ? -1 : 0;
 }
 

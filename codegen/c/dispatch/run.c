@@ -42,7 +42,7 @@ static int make_outputs(const dispatch *self, frame *f)
     return 0;
 }
 
-/* Work areas that no running call uses: as many as there were calls at one time. */
+/* Python's list of the memory of work areas that no running call uses. */
 static PyObject *areas;
 
 /* A work area of at least `size` bytes. */
