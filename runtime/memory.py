@@ -48,8 +48,8 @@ class Area:
         self.address = start + -int(ffi.cast("uintptr_t", start)) % ALIGNMENT
 
 
-# The memory of areas that no running call uses, shared by all programs, called through Python or the
-# extension: as many as there were calls at one time, as large as the largest needed.
+# The memory of areas that no running call uses, shared by all programs and by calls through Python
+# and the extension: as many as there were calls at one time, as large as the largest needed.
 AREAS: list[Array] = []
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from math import prod
 
+from gradc.codegen.passes.dce import can_fail
 from gradc.codegen.passes.rewrite import next_eqn_id
 from gradc.tracer import ops
 from gradc.tracer.graph.dims import known_shape
@@ -20,6 +21,8 @@ from gradc.tracer.graph.ir import Atom, Eqn, Graph, Phase, Var
 
 # Smaller ones stay in the last cache from forward to backward, or would take little memory.
 LARGE_BYTES = 1 << 24
+# Products that sum more than a head has features are too dear.
+MOST_SUMMED = 128
 _CHEAP = ("elementwise", "movement", "creation")
 
 
@@ -38,7 +41,8 @@ def _repeatable(graph: Graph) -> dict[Var, Eqn]:
         if not all(isinstance(d, int) for v in (*eqn.inputs, eqn.output) for d in v.type.shape):
             continue
         follows = any(isinstance(a, Var) and a in found for a in eqn.inputs)
-        if _is_large_product(eqn) or (follows and eqn.prim.family in _CHEAP and _is_large(eqn)):
+        cheap = eqn.prim.family in _CHEAP and not can_fail(eqn)
+        if _is_large_product(eqn) or (follows and cheap and _is_large(eqn)):
             found[eqn.output] = eqn
     return found
 
@@ -47,7 +51,10 @@ def _is_large_product(eqn: Eqn) -> bool:
     """Whether a product for each cell of a batch has more elements than both its operands."""
     if eqn.prim is not ops.dot_general or not eqn.params.batch[0]:
         return False
-    return _size(eqn.output) > sum(map(_size, eqn.inputs)) and _is_large(eqn)
+    left = known_shape(eqn.inputs[0].type.shape)
+    summed = prod(left[a] for a in eqn.params.contract[0])
+    larger = _size(eqn.output) > sum(map(_size, eqn.inputs))
+    return larger and summed <= MOST_SUMMED and _is_large(eqn)
 
 
 def _is_large(eqn: Eqn) -> bool:

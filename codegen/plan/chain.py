@@ -19,7 +19,7 @@ from gradc.codegen.plan.kernel import Chain, Kernel, Plan, Root, RootKind
 from gradc.codegen.plan.partition import Partition, same_row
 from gradc.codegen.plan.schedule import Schedule
 from gradc.codegen.plan.tiling import LEAST_ROWS, Tiling
-from gradc.tracer.graph.ir import Var
+from gradc.tracer.graph.ir import Atom, Var
 
 # Threads share the cells: fewer are not worth having no other tasks.
 LEAST_CELLS = 8
@@ -32,15 +32,22 @@ WINDOW_BYTES, NEAR_BYTES = 1 << 25, 1 << 18
 
 @dataclass
 class _Finder:
-    """The kernels in their order, and who reads and writes what."""
+    """The kernels in their order, who reads what, and the state that the program replaces."""
 
     p: Partition
     s: Schedule
     stored: set[Var]
     position: dict[Kernel, int] = field(default_factory=dict)
     readers: dict[Var, list[Kernel]] = field(default_factory=dict)
+    replaced: set[Var] = field(default_factory=set)
+    replacing: set[Atom] = field(default_factory=set)
+    outputs: set[Atom] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        graph = self.p.values.graph
+        self.outputs = set(graph.outputs)
+        self.replacing = {graph.outputs[o] for o, _ in graph.aliases}
+        self.replaced = {graph.inputs[i] for _, i in graph.aliases}
         self.position = {k: n for n, k in enumerate(self.s.kernels)}
         for kernel in self.s.kernels:
             for var in kernel.reads:
@@ -140,15 +147,11 @@ class _Finder:
 
     def is_fixed(self, root: Root) -> bool:
         """Whether a root must stay where it is: it replaces state, or is a copy of something."""
-        graph = self.p.values.graph
-        replacing = {graph.outputs[o] for o, _ in graph.aliases}
-        return root in self.s.copies or root in self.s.held or root.value in replacing
+        return root in self.s.copies or root in self.s.held or root.value in self.replacing
 
     def reads_state(self, kernel: Kernel) -> bool:
         """Whether it reads what is replaced in the same call."""
-        graph = self.p.values.graph
-        replaced = {graph.inputs[i] for _, i in graph.aliases}
-        return not replaced.isdisjoint(kernel.reads)
+        return not self.replaced.isdisjoint(kernel.reads)
 
     def readers_of(self, kernel: Kernel) -> set[Kernel]:
         """The other kernels that read what it computes."""
@@ -157,11 +160,10 @@ class _Finder:
 
     def windows(self, members: Sequence[Kernel]) -> Iterator[Var]:
         """The values that only the chain reads."""
-        outputs = set(self.p.values.graph.outputs)
         for kernel in members:
             for root in kernel.roots:
                 for var in root.outputs:
-                    apart = var in outputs or var in self.p.values.parts
+                    apart = var in self.outputs or var in self.p.values.parts
                     users = self.readers.get(var, ())
                     if var in self.stored and not apart and users and set(users) <= set(members):
                         yield var
