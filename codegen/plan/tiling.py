@@ -28,7 +28,7 @@ ROWS = 8
 ACCUMULATORS = 16  # groups of lanes in a tile: rows times lane groups of a row
 MAX_LANE_GROUPS = 8
 UNPACKED_ROWS = 4  # so few rows do not pay for copying the panel
-NEAR_BYTES = 24 * 1024  # nor does a right operand of this size, which stays in the first cache
+NEAR_BYTES = 32 * 1024  # nor does a right operand of this size, which stays in the first cache
 # A task copies its own panel, which pays for so many rows; a few tasks there must be in any case.
 BLOCK_ROWS, LEAST_ROWS, LEAST_TASKS = 512, 64, 16
 K_BLOCK = 1024
