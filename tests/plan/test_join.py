@@ -138,7 +138,7 @@ def steps(x, w):
 
 
 @pytest.mark.parametrize(
-    ("rows", "k", "n"), [(16, 64, 64), (5, 70, 90), (1, 64, 64), (63, 33, 130)]
+    ("rows", "k", "n"), [(16, 64, 96), (5, 70, 90), (1, 64, 64), (63, 33, 130)]
 )
 def test_panels_of_both_orientations(rows, k, n):
     given = data((rows, k), (k, n))
