@@ -166,7 +166,7 @@ def build_panels(kernel: Kernel, plan: Plan, number: int) -> list[Built]:
     groups, sizes = axis_groups(eqn), domain_sizes(eqn)
     along = tuple(sizes[a] for a in groups[3])
     columns = tuple(sizes[a] for a in groups[2])
-    rows = (ix.const(0),) * len(groups[1])
+    rows = (ix.const(0),) * (len(groups[0]) + len(groups[1]))  # of one element, the batch's
 
     def at(column: Index, k: Index) -> Expr:
         index = (*rows, *ix.unravel(column, columns))

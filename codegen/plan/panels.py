@@ -55,7 +55,7 @@ def _operand(kernel: Kernel, t: Tiling) -> Hashable:
     """What is equal where products copy the same panels."""
     eqn = kernel.roots[0].eqn
     assert eqn is not None
-    return eqn.inputs[1], eqn.params.contract[1], t.nr, t.along_k
+    return eqn.inputs[1], eqn.params.contract[1], eqn.params.batch[1], t.nr, t.along_k
 
 
 def _panels(kernel: Kernel, number: int) -> Kernel:

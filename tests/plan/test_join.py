@@ -147,6 +147,18 @@ def test_panels_of_both_orientations(rows, k, n):
     close(steps, *given)
 
 
+def test_panels_of_a_batch_of_one():
+    x, w = data((1, 1, 16, 64), (1, 1, 64, 96))
+
+    def function(x, w):
+        for _ in range(4):
+            x = gradc.tanh(x @ w) @ w.transpose(-1, -2) * 0.1
+        return x
+
+    assert any(k.kind is RootKind.PANELS for k in planned(function, x, w).kernels)
+    close(function, x, w)
+
+
 @pytest.mark.parametrize(("rows", "size"), [(16, 16), (64, 64)])
 def test_no_panels_for_little_matrices_or_many_rows(rows, size):
     plan = planned(steps, *data((rows, size), (size, size)))
