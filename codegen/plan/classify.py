@@ -200,8 +200,8 @@ def _keep_operands(values: Values) -> None:
 
 
 def _keep_below_movement(atom: object, values: Values, reason: str, lines: bool) -> None:
-    """Keep what is computed below movement. With `lines`, movement that breaks lines of
-    neighbouring elements counts as computing."""
+    """Keep what is computed below movement. Choosing between arrays counts as computing; with
+    `lines`, so does movement that breaks lines of neighbouring elements."""
     stack = [atom]
     while stack:
         var = stack.pop()
@@ -210,7 +210,8 @@ def _keep_below_movement(atom: object, values: Values, reason: str, lines: bool)
         eqn = values.producers[var]
         if eqn.prim is ops.concat and _join(eqn, values):
             continue
-        if eqn.prim.family == "movement" and not (lines and _breaks_lines(eqn)):
+        chooses = eqn.prim in (ops.pad, ops.concat)
+        if eqn.prim.family == "movement" and not chooses and not (lines and _breaks_lines(eqn)):
             stack += eqn.inputs
         elif eqn.prim.family != "creation":
             values.kept.setdefault(var, reason)
@@ -256,11 +257,11 @@ def _stored_part(atom: Atom, values: Values) -> Var | None:
 
 
 def _breaks_lines(eqn: Eqn) -> bool:
-    """Whether elements side by side come from elsewhere, or only where something holds."""
-    if eqn.prim is ops.permute:
-        last = eqn.output.type.ndim - 1
-        return bool(eqn.params.axes[last] != last and numel(eqn.output.type.shape) > cost.SMALL)
-    return eqn.prim in (ops.pad, ops.concat)
+    """Whether elements side by side come from far apart."""
+    if eqn.prim is not ops.permute:
+        return False
+    last = eqn.output.type.ndim - 1
+    return bool(eqn.params.axes[last] != last and numel(eqn.output.type.shape) > cost.SMALL)
 
 
 def _keep_epilogues(values: Values) -> None:

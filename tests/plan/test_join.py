@@ -79,6 +79,22 @@ def test_most_of_it_in_place(rows):
     close(function, *given)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_is_mostly_given_is_copied_once(axis):
+    """A product reads a whole array, not one of several for each element."""
+
+    def function(x, y, w):
+        return gradc.cat([x, y, x * 2], axis) @ w
+
+    width = 16 if axis == 0 else 48
+    given = data((16, 16), (16, 16), (width, 32))
+    plan = planned(function, *given)
+    assert not joins(plan)
+    (product,) = [k for k in plan.kernels if k.kind is RootKind.CONTRACTION]
+    assert len(product.reads) == 2
+    close(function, *given)
+
+
 def test_in_another_shape():
     def function(x, w):
         rows = [gradc.exp(x[t]) * t for t in range(4)]
