@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #if defined(__GNUC__)
-#define GRADC_INLINE static inline __attribute__((always_inline))
+#define GRADC_INLINE static inline __attribute__((always_inline, unused))
 #else
 #define GRADC_INLINE static inline
 #endif
